@@ -1,0 +1,1 @@
+//! Criterion targets live beside this file; the library is empty.

@@ -1,0 +1,1 @@
+//! Hadoop's RPC and data transfer messages.

@@ -1,0 +1,1 @@
+//! An agent compatible with Apache Flume: sources, channels, sinks.

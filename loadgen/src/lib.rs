@@ -1,0 +1,6 @@
+//! Makes load, receives what comes out, and keeps the ledger.
+//!
+//! Nothing here knows the engine: the codecs are this crate's own, so that a mistake made in both
+//! places cannot cancel out.
+
+pub mod observe;

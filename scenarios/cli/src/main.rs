@@ -1,0 +1,3 @@
+//! `flume-bench`: parses, calls, exits.
+
+fn main() {}

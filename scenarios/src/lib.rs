@@ -1,0 +1,1 @@
+//! Scenarios: drivers, stores, faults, runner, checkers.

@@ -1,0 +1,1 @@
+//! Embedded stores, run as child processes.
