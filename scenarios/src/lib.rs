@@ -1,1 +1,3 @@
 //! Scenarios: drivers, stores, faults, runner, checkers.
+
+pub mod text;
