@@ -4,3 +4,4 @@
 //! places cannot cancel out.
 
 pub mod observe;
+pub mod token;
