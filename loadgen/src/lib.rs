@@ -3,6 +3,8 @@
 //! Nothing here knows the engine: the codecs are this crate's own, so that a mistake made in both
 //! places cannot cancel out.
 
+pub mod clock;
 pub mod observe;
+pub mod schedule;
 pub mod token;
 pub mod wire;
