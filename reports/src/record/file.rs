@@ -1,0 +1,328 @@
+//! The record as a file: written whole, read whole, or refused by name.
+//!
+//! The file is the JSON object of [`RunRecord`] with one key more, `content_sha256`: the SHA-256,
+//! in lower-case hexadecimal, of the canonical form of all other keys. Canonical is: keys sorted
+//! by their UTF-8 bytes at every depth, no white space, strings escaped as `serde_json` does. It
+//! is taken over the JSON value and not over our types, so keys that a later writer added are
+//! covered too, and formatting the file anew does no harm.
+//!
+//! Writing goes to a file beside it, which is synced and renamed: at any instant the record is
+//! the old one, the new one, or none.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use super::{RunRecord, SCHEMA_VERSION};
+
+/// The key of the digest.
+const DIGEST_KEY: &str = "content_sha256";
+
+/// Why a record could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file could not be read.
+    #[error("failed to read the record {path}: {source}; is this the directory of a run?")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file could not be written.
+    #[error("failed to write the record {path}: {source}; make room or choose another --out")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The record does not go into JSON.
+    #[error("failed to put the record into JSON: {source}; this is a defect, please report it")]
+    Encode {
+        /// What the encoder said.
+        source: serde_json::Error,
+    },
+    /// The JSON ends in the middle.
+    #[error(
+        "failed to read the record: it is cut off at line {line}, column {column}; \
+         judge the run again from its journal"
+    )]
+    CutOff {
+        /// The last line.
+        line: usize,
+        /// Its last column.
+        column: usize,
+    },
+    /// It is no JSON, or not an object.
+    #[error("failed to read the record: it is no JSON object ({reason}); is it the right file?")]
+    NotARecord {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A later program wrote it.
+    #[error(
+        "failed to read the record: its schema_version is {found} and this program reads up to \
+         {SCHEMA_VERSION}; use a newer flume-bench"
+    )]
+    Newer {
+        /// Its version.
+        found: u64,
+    },
+    /// The content does not match the digest.
+    #[error(
+        "failed to read the record: it was edited or damaged (content_sha256 says {stated}, the \
+         content is {actual}); judge the run again from its journal"
+    )]
+    Edited {
+        /// The digest it carries; empty where it carries none.
+        stated: String,
+        /// The digest of what it holds.
+        actual: String,
+    },
+    /// The digest is right and the shape is not.
+    #[error("failed to read the record: {source}; it was written by another program")]
+    Shape {
+        /// The key and what is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+/// The text of a record file: pretty JSON with its digest and a final newline.
+///
+/// # Errors
+/// [`Error::Encode`], which only a defect of ours can cause.
+pub fn to_text(record: &RunRecord) -> Result<String, Error> {
+    let encode = |source| Error::Encode { source };
+    let mut value = serde_json::to_value(record).map_err(encode)?;
+    let digest = digest(&value);
+    if let Value::Object(object) = &mut value {
+        object.insert(DIGEST_KEY.to_owned(), Value::String(digest));
+    }
+    let mut text = serde_json::to_string_pretty(&value).map_err(encode)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Writes a record, replacing what is there.
+///
+/// # Errors
+/// [`Error::Write`] with the path; the old file is then still whole.
+pub fn write(path: &Path, record: &RunRecord) -> Result<(), Error> {
+    let text = to_text(record)?;
+    let beside = path.with_extension("json.new");
+    let put = || -> io::Result<()> {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        // The rename itself is on disk only when the directory is.
+        match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
+            _ => fs::File::open(".")?.sync_all(),
+        }
+    };
+    put().map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads a record file.
+///
+/// # Errors
+/// All of [`Error`] but the ones of writing.
+pub fn read(path: &Path) -> Result<RunRecord, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    read_str(&text)
+}
+
+/// Reads the text of a record file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_str(text: &str) -> Result<RunRecord, Error> {
+    let value: Value = serde_json::from_str(text).map_err(|source| {
+        if source.is_eof() {
+            Error::CutOff {
+                line: source.line(),
+                column: source.column(),
+            }
+        } else {
+            Error::NotARecord {
+                reason: source.to_string(),
+            }
+        }
+    })?;
+    let Value::Object(mut object) = value else {
+        return Err(Error::NotARecord {
+            reason: "the outermost value is something else".into(),
+        });
+    };
+    // First of all the version: another one may have another digest.
+    match object.get("schema_version").and_then(Value::as_u64) {
+        None => {
+            let reason = "it has no schema_version".to_owned();
+            return Err(Error::NotARecord { reason });
+        }
+        Some(found) if found > u64::from(SCHEMA_VERSION) => return Err(Error::Newer { found }),
+        Some(_) => {}
+    }
+    let stated = match object.remove(DIGEST_KEY) {
+        Some(Value::String(stated)) => stated,
+        _ => String::new(),
+    };
+    let value = Value::Object(object);
+    let actual = digest(&value);
+    if stated != actual {
+        return Err(Error::Edited { stated, actual });
+    }
+    serde_json::from_value(value).map_err(|source| Error::Shape { source })
+}
+
+/// The digest of a JSON value in its canonical form.
+fn digest(value: &Value) -> String {
+    let mut canonical = String::new();
+    canonical_form(value, &mut canonical);
+    let hash = Sha256::digest(canonical.as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Appends the canonical form. The keys are sorted here, because the order in which a JSON map
+/// keeps its keys depends on features that other crates of a build may switch on.
+fn canonical_form(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(object) => canonical_object(object, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                canonical_form(item, out);
+            }
+            out.push(']');
+        }
+        leaf => out.push_str(&leaf.to_string()),
+    }
+}
+
+fn canonical_object(object: &Map<String, Value>, out: &mut String) {
+    let mut entries: Vec<(&String, &Value)> = object.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    out.push('{');
+    for (i, (key, value)) in entries.into_iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        out.push_str(&Value::String(key.clone()).to_string());
+        out.push(':');
+        canonical_form(value, out);
+    }
+    out.push('}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> String {
+        let mut record = RunRecord {
+            repeat: "flume-bench run x.toml".into(),
+            ..Default::default()
+        };
+        record.counts.issued = 1_000;
+        to_text(&record).unwrap()
+    }
+
+    #[test]
+    fn a_record_comes_back_and_gives_the_same_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("record.json");
+        let record = read_str(&text()).unwrap();
+        write(&path, &record).unwrap();
+        assert_eq!(read(&path).unwrap(), record);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn every_cut_is_named() {
+        let text = text();
+        let whole = text.trim_end().len();
+        for end in 1..whole {
+            if !text.is_char_boundary(end) {
+                continue;
+            }
+            let error = read_str(&text[..end]).unwrap_err();
+            assert!(
+                matches!(error, Error::CutOff { .. }),
+                "cut at {end}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_edited_number_is_named() {
+        let edited = text().replace("\"issued\": 1000", "\"issued\": 1001");
+        assert!(matches!(read_str(&edited), Err(Error::Edited { .. })));
+        let bare = text().replace("content_sha256", "content_sha257");
+        assert!(matches!(read_str(&bare), Err(Error::Edited { .. })));
+    }
+
+    #[test]
+    fn formatting_anew_does_no_harm() {
+        let value: Value = serde_json::from_str(&text()).unwrap();
+        assert_eq!(
+            read_str(&value.to_string()).unwrap(),
+            read_str(&text()).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_before_anything_else() {
+        let newer = text().replace("\"schema_version\": 1", "\"schema_version\": 2");
+        let error = read_str(&newer).unwrap_err();
+        assert!(matches!(error, Error::Newer { found: 2 }), "{error}");
+        assert!(error.to_string().contains("use a newer flume-bench"));
+    }
+
+    #[test]
+    fn keys_that_were_added_are_covered_and_ignored() {
+        let mut value: Value = serde_json::from_str(&text()).unwrap();
+        let object = value.as_object_mut().unwrap();
+        object.insert("added_later".into(), 1.into());
+        assert!(matches!(
+            read_str(&value.to_string()),
+            Err(Error::Edited { .. })
+        ));
+
+        let object = value.as_object_mut().unwrap();
+        object.remove(DIGEST_KEY);
+        let digest = digest(&value);
+        let object = value.as_object_mut().unwrap();
+        object.insert(DIGEST_KEY.into(), digest.into());
+        assert_eq!(read_str(&value.to_string()).unwrap().counts.issued, 1_000);
+    }
+
+    #[test]
+    fn a_missing_key_is_never_read_as_zero() {
+        let mut value: Value = serde_json::from_str(&text()).unwrap();
+        let object = value.as_object_mut().unwrap();
+        object.remove(DIGEST_KEY);
+        object["counts"].as_object_mut().unwrap().remove("lost");
+        let digest = digest(&value);
+        value
+            .as_object_mut()
+            .unwrap()
+            .insert(DIGEST_KEY.into(), digest.into());
+        let error = read_str(&value.to_string()).unwrap_err();
+        assert!(error.to_string().contains("lost"), "{error}");
+    }
+}
