@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod observe;
+pub mod payload;
 pub mod schedule;
 pub mod token;
 pub mod wire;

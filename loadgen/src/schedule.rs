@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn the_logarithm_is_one() {
-        for x in [1e-16, 1e-9, 0.1, 0.5, 0.7071, 0.7072, 0.999_999, 1.0] {
+        for x in [1e-16, 1e-9, 0.1, 0.5, 0.706, 0.708, 0.999_999, 1.0] {
             assert!(
                 (ln(x) - x.ln()).abs() <= 1e-14 * x.ln().abs().max(1e-2),
                 "{x}"
