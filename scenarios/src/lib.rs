@@ -1,3 +1,4 @@
 //! Scenarios: drivers, stores, faults, runner, checkers.
 
+pub mod process;
 pub mod text;
