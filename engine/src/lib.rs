@@ -1,1 +1,28 @@
 //! An agent compatible with Apache Flume: sources, channels, sinks.
+//!
+//! A source makes batches of events and hands them to a [`processor::ChannelProcessor`], which runs
+//! the interceptors, asks the selector for the channels and puts one transaction into each. A sink
+//! runner takes transactions out of a channel and gives them to its sink. Everything a component
+//! may know of the outside (its settings, the clock, the stop token) is handed to it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`event`] | batches, slices, events, and their byte format |
+//! | [`channel`], [`source`], [`sink`] | the three traits and the table of kinds of each |
+//! | [`context`], [`kind`] | a component's settings, and what a kind says about the keys it knows |
+//! | [`metrics`], [`stop`], [`clock`] | counters under Flume's names, the end of an agent, time |
+
+pub mod channel;
+pub mod clock;
+pub mod context;
+pub mod event;
+pub mod fs;
+pub mod interceptor;
+pub mod kind;
+pub mod metrics;
+pub mod processor;
+pub mod selector;
+pub mod sink;
+pub mod source;
+pub mod stop;
+pub mod wire;

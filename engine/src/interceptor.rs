@@ -1,0 +1,27 @@
+//! Interceptors: what edits a batch between its source and the channels.
+//!
+//! | kind | what it does |
+//! |---|---|
+//!
+//! One file per kind, one line in [`KINDS`].
+
+use std::fmt::Debug;
+
+use crate::event::{Batch, TooLong};
+use crate::kind::Kind;
+
+/// What a kind of interceptor builds.
+pub type BoxInterceptor = Box<dyn Interceptor>;
+
+/// All kinds of interceptors, sorted by name.
+pub static KINDS: &[&Kind<BoxInterceptor>] = &[];
+
+/// An interceptor. All threads of its source share it.
+pub trait Interceptor: Send + Sync + Debug {
+    /// Edits the batch. Batches are edited by copy-on-write; [`Batch::set_common_header`] costs
+    /// nothing per event, [`Batch::edit`] copies.
+    ///
+    /// # Errors
+    /// If the result would be too long for a batch.
+    fn intercept(&self, batch: &mut Batch) -> Result<(), TooLong>;
+}
