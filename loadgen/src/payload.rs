@@ -364,7 +364,7 @@ impl Text {
 
     /// A number below `end`.
     fn below(&mut self, end: u32) -> u32 {
-        (u64::from(self.rng.random::<u32>()) * u64::from(end) >> 32) as u32
+        ((u64::from(self.rng.random::<u32>()) * u64::from(end)) >> 32) as u32
     }
 
     fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
