@@ -285,7 +285,7 @@ mod tests {
         let mut set = IdSet::new();
         set.insert_range(65_530..65_536);
         set.insert_range(65_536..200_000);
-        assert_eq!(set.ranges().collect::<Vec<_>>(), [65_530..200_000]);
+        assert!(set.ranges().eq(std::iter::once(65_530..200_000)));
         assert_eq!(set.len(), 200_000 - 65_530);
         assert_eq!(set.first_gap(65_530), 200_000);
         assert_eq!(set.first_gap(5), 5);

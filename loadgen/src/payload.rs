@@ -489,10 +489,10 @@ mod tests {
         assert_eq!(
             golden,
             [
-                ("access_log", 0),
-                ("fixed", 0),
-                ("json_lines", 0),
-                ("replay", 0)
+                ("access_log", 2_372_104_706),
+                ("fixed", 734_975_772),
+                ("json_lines", 591_275_915),
+                ("replay", 899_655_617)
             ]
         );
         for kind in KINDS.iter().filter(|kind| kind.name != "replay") {
