@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`memory`] | in memory | lost |
 //!
-//! One file per kind, one line in [`KINDS`]; every kind passes [`conformance`].
+//! One file per kind, one line in [`KINDS`]; every kind passes the suite in `conformance.rs`.
 //!
 //! A transaction is a value: `commit` consumes it, dropping it rolls back. There is no state to get
 //! wrong, and a `?` on the way out is a rollback.
@@ -19,6 +19,8 @@ use crate::event::Slice;
 use crate::kind::Kind;
 use crate::metrics::ChannelCounters;
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod memory;
 
 /// What a kind of channel builds.

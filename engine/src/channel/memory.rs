@@ -529,3 +529,132 @@ impl Drop for MemoryTake<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::conformance;
+    use crate::event::{Batch, BatchBuilder};
+
+    fn channel(capacity: usize, transaction_capacity: usize, body_bytes: u64) -> MemoryChannel {
+        let keep_alive = Duration::from_millis(5);
+        MemoryChannel::new(
+            "c1",
+            Limits {
+                capacity,
+                transaction_capacity,
+                body_bytes,
+                keep_alive,
+            },
+        )
+    }
+
+    fn batch(events: usize, size: usize) -> Batch {
+        let mut builder = BatchBuilder::new();
+        for _ in 0..events {
+            builder.push([], &vec![b'x'; size]).unwrap();
+        }
+        builder.finish()
+    }
+
+    fn put(channel: &MemoryChannel, batch: &Batch) -> Result<(), ChannelError> {
+        let mut put = channel.put()?;
+        put.add(batch.all())?;
+        put.commit()
+    }
+
+    #[test]
+    fn conforms() {
+        conformance::all(&|limits| {
+            let channel = MemoryChannel::new(
+                "c1",
+                Limits {
+                    capacity: limits.capacity,
+                    transaction_capacity: limits.transaction_capacity,
+                    body_bytes: u64::MAX,
+                    keep_alive: limits.keep_alive,
+                },
+            );
+            (Arc::new(channel), Box::new(()))
+        });
+    }
+
+    #[test]
+    fn a_batch_counts_in_full_until_its_last_event_is_committed() {
+        let channel = channel(10, 10, u64::MAX);
+        put(&channel, &batch(10, 1)).unwrap();
+        channel.take(9, Duration::ZERO).unwrap().commit().unwrap();
+        assert!(
+            put(&channel, &batch(1, 1)).is_err(),
+            "its buffer is still in memory"
+        );
+        channel.take(1, Duration::ZERO).unwrap().commit().unwrap();
+        put(&channel, &batch(10, 1)).unwrap();
+    }
+
+    #[test]
+    fn commits_out_of_order_free_their_room() {
+        let channel = channel(20, 10, u64::MAX);
+        put(&channel, &batch(10, 1)).unwrap();
+        put(&channel, &batch(10, 1)).unwrap();
+        let first = channel.take(10, Duration::ZERO).unwrap();
+        channel.take(10, Duration::ZERO).unwrap().commit().unwrap();
+        put(&channel, &batch(10, 1)).unwrap();
+        first.commit().unwrap();
+        put(&channel, &batch(10, 1)).unwrap();
+        assert_eq!(channel.fill().events, 20);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let channel = channel(100, 100, 1000);
+        put(&channel, &batch(3, 300)).unwrap();
+        assert!(put(&channel, &batch(1, 101)).is_err_and(|error| error.is_retryable()));
+        put(&channel, &batch(1, 100)).unwrap();
+        let error = put(&channel, &batch(1, 1001)).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ChannelError::TooLarge {
+                    key: "byteCapacity",
+                    ..
+                }
+            ),
+            "waiting would not help: {error}"
+        );
+        channel.take(4, Duration::ZERO).unwrap().commit().unwrap();
+        put(&channel, &batch(1, 1000)).unwrap();
+    }
+
+    #[test]
+    fn buffers_go_home_when_their_events_are_gone() {
+        let channel = channel(10, 10, u64::MAX);
+        let mut builder = BatchBuilder::new();
+        builder.push([], &[b'x'; 5000]).unwrap();
+        let first = builder.finish();
+        let address = first.as_bytes().as_ptr();
+        put(&channel, &first).unwrap();
+        drop(first);
+        channel.take(1, Duration::ZERO).unwrap().commit().unwrap();
+        builder.push([], &[b'x'; 5000]).unwrap();
+        drop(builder.finish());
+        builder.push([], &[b'x'; 5000]).unwrap();
+        assert_eq!(builder.finish().as_bytes().as_ptr(), address);
+    }
+
+    #[test]
+    fn its_settings_are_checked() {
+        let build = |lines| (KIND.build)(&Context::from_example("c1", lines));
+        assert_eq!(
+            build("type = memory").unwrap().fill(),
+            Fill {
+                events: 0,
+                capacity: 100
+            }
+        );
+        let error = build("transactionCapacity = 200").unwrap_err();
+        assert_eq!(error.key, "transactionCapacity");
+        assert!(error.message.contains("capacity 100"), "{error}");
+        assert_eq!(build("capacity = many").unwrap_err().key, "capacity");
+    }
+}
