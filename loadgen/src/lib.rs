@@ -4,8 +4,8 @@
 //! places cannot cancel out.
 
 pub mod clock;
-pub mod idset;
 pub mod generator;
+pub mod idset;
 pub mod observe;
 pub mod payload;
 pub mod schedule;

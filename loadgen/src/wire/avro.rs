@@ -197,6 +197,29 @@ impl Connection {
         close_buffer(out, second);
     }
 
+    /// Makes the call in `frame` anew after [`Outcome::Again`], now with the protocol's text. False,
+    /// and nothing done, if the text was in it already or it is no frame of ours.
+    pub fn again(&mut self, frame: &mut Vec<u8>) -> bool {
+        let old = std::mem::take(frame);
+        // The first buffer ends with the message's name, the second is the call's parameter.
+        let cut = 12 + word(&old, 8).unwrap_or(0) as usize;
+        let (Some(head), Some(parameter)) = (old.get(..cut), old.get(cut + 4..)) else {
+            return false;
+        };
+        let message = if head.ends_with(b"appendBatch") {
+            "appendBatch"
+        } else {
+            "append"
+        };
+        if head.len() > PROTOCOL.len() {
+            return false;
+        }
+        let second = self.open_frame(frame, message);
+        frame.extend_from_slice(parameter);
+        close_buffer(frame, second);
+        true
+    }
+
     /// Turns a frame into the bytes that go over the wire, at the end of `wire`.
     ///
     /// # Errors
@@ -600,17 +623,24 @@ mod tests {
     #[test]
     fn a_server_that_does_not_know_the_hash_gets_the_text() {
         let mut connection = Connection::new(false);
-        connection.append(&mut Vec::new(), &[], b"x");
+        let mut out = Vec::new();
+        connection.append(&mut out, &[], b"x");
         // Match "none", a protocol text, a hash, no meta.
         let mut body = vec![4, 2, 4, b'{', b'}', 2];
         body.extend_from_slice(&[7; 16]);
         body.push(0);
         connection.feed(&framed(1, &body)).unwrap();
         assert_eq!(connection.reply().unwrap(), Some(Outcome::Again));
-        let mut out = Vec::new();
-        connection.append(&mut out, &[], b"x");
+        assert!(connection.again(&mut out));
         let text = String::from_utf8_lossy(&out).into_owned();
         assert!(text.contains("AvroSourceProtocol"), "{text}");
+        assert!(out.ends_with(&[
+            12, b'a', b'p', b'p', b'e', b'n', b'd', 0, 0, 0, 3, 0, 2, b'x'
+        ]));
+        assert_eq!(
+            frame(&out).unwrap().map(|(serial, _, end)| (serial, end)),
+            Some((2, out.len()))
+        );
         assert!(serde_json::from_str::<serde_json::Value>(PROTOCOL).is_ok());
         connection.feed(&framed(2, &[0, 0, 0, 0, 0, 0, 2])).unwrap();
         assert_eq!(connection.reply().unwrap(), Some(Outcome::Failed));
