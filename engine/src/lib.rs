@@ -21,6 +21,7 @@ pub mod interceptor;
 pub mod kind;
 pub mod metrics;
 pub mod processor;
+pub mod properties;
 pub mod selector;
 pub mod sink;
 pub mod source;
