@@ -14,9 +14,11 @@
 
 pub mod channel;
 pub mod clock;
+pub mod config;
 pub mod context;
 pub mod event;
 pub mod fs;
+pub mod hdfs;
 pub mod interceptor;
 pub mod kind;
 pub mod metrics;
@@ -24,6 +26,7 @@ pub mod processor;
 pub mod properties;
 pub mod selector;
 pub mod sink;
+pub mod sink_processor;
 pub mod source;
 pub mod stop;
 pub mod wire;
