@@ -1,4 +1,5 @@
 //! Scenarios: drivers, stores, faults, runner, checkers.
 
 pub mod process;
+pub mod proxy;
 pub mod text;
