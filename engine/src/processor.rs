@@ -91,6 +91,12 @@ impl ChannelProcessor {
         &self.counters
     }
 
+    /// The source's channels.
+    #[must_use]
+    pub fn channels(&self) -> &[ArcChannel] {
+        &self.channels
+    }
+
     /// The largest batch that [`ChannelProcessor::process`] can place, in events.
     #[must_use]
     pub fn max_batch(&self) -> usize {
