@@ -1,7 +1,12 @@
 //! The run record and every way to show it.
 //!
 //! A leaf: it knows no system under test, no fault kind and no protocol, only names and numbers.
-//! [`record`] is what a run says, [`verdict`] how it ends.
+//! [`record`] is what a run says, [`series`] how it went over time, [`verdict`] how it ends;
+//! [`format`] shows one run, [`compare`] two; [`show`] spells numbers.
 
+pub mod compare;
+pub mod format;
 pub mod record;
+pub mod series;
+pub mod show;
 pub mod verdict;

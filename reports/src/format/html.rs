@@ -1,0 +1,59 @@
+//! `html`: the report as one page that needs nothing else.
+//!
+//! One file: styles and figures are inside, there is no script, no font, no image and no address
+//! that a browser would fetch. Verdict and reason come first, then the five indicators and the
+//! faults on a time line; then how the run went over time, latency by percentile, every fault with
+//! its witness, what was lost, and all that is needed to repeat the run. Light or dark as the
+//! reader's system has it; readable from 375 px on, on paper too.
+//!
+//! Everything from the record is escaped by the template engine; only figures, which are drawn
+//! here, go in as markup. Series are reduced to what the pixels can show, so that the size of the
+//! page does not grow with the length of the run.
+
+mod charts;
+mod figure;
+mod scale;
+mod view;
+
+use minijinja::Environment;
+
+use super::{Error, Format, Input, Rendered};
+
+/// The format `html`.
+#[derive(Debug)]
+pub(super) struct Html;
+
+/// The page. Its name ends in `.html`, which is what switches escaping on.
+const PAGE: (&str, &str) = ("report.html", include_str!("../../templates/report.html"));
+
+const STYLE: &str = include_str!("../../templates/report.css");
+
+impl Format for Html {
+    fn name(&self) -> &'static str {
+        "html"
+    }
+
+    fn summary(&self) -> &'static str {
+        "one page with figures, needs no network"
+    }
+
+    fn render(&self, input: &Input<'_>) -> Result<Vec<Rendered>, Error> {
+        let wrong = |source: minijinja::Error| Error::Page {
+            reason: format!("{source:#}"),
+        };
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        environment.add_template(PAGE.0, PAGE.1).map_err(wrong)?;
+        let template = environment.get_template(PAGE.0).map_err(wrong)?;
+        let mut text = template
+            .render(view::context(input, STYLE)?)
+            .map_err(wrong)?;
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Ok(vec![Rendered {
+            file_name: "report.html",
+            text,
+        }])
+    }
+}

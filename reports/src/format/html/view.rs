@@ -1,0 +1,725 @@
+//! What the page says, as text: the template only arranges it.
+
+use minijinja::{Value, context};
+
+use super::super::terminal::{fault_lines, latency_row, loss};
+use super::super::{Error, Input};
+use super::charts;
+use crate::record::{Known, OwedRule, Ratio, RunRecord, Scope};
+use crate::show;
+use crate::verdict::Verdict;
+
+/// Everything the template asks for.
+pub(super) fn context(input: &Input<'_>, style: &str) -> Result<Value, Error> {
+    let record = input.record;
+    let no_series = input.series.reason().map(str::to_owned);
+    let figures = charts::over_time(input)?;
+    let percentiles = charts::by_percentile(record)?;
+    Ok(context! {
+        style => Value::from_safe_string(style.to_owned()),
+        verdict => record.verdict.as_str(),
+        reason => record.reasons.first().map_or("No reason was recorded.", String::as_str),
+        reasons => record.reasons.iter().skip(1).cloned().collect::<Vec<_>>(),
+        interrupted => record.interrupted,
+        scenario => record.identity.scenario.clone(),
+        description => record.identity.description.clone(),
+        started => started(&record.identity.started),
+        facts => facts(record),
+        indicators => indicators(record),
+        band => band(record),
+        figures,
+        no_series,
+        percentiles,
+        latency_rows => latency_rows(record),
+        resolutions => resolutions(record),
+        faults => faults(record),
+        accounts => accounts(record),
+        owed => owed(record),
+        losses => losses(record),
+        unpublished => unpublished(record),
+        duplicates => duplicates(record),
+        anomalies => anomalies(record),
+        objectives => objectives(record),
+        checkers => checkers(record),
+        blind => record.blind_windows.iter().map(blind).collect::<Vec<_>>(),
+        warnings => warnings(record),
+        setup => setup(record),
+        files => files(record),
+        artefacts => artefacts(record),
+        repeat => record.repeat.clone(),
+        run => record.identity.run.to_string(),
+        seed => record.identity.seed.to_string(),
+        exit_code => record.exit_code.code(),
+        exit_meaning => record.exit_code.meaning(),
+        schema_version => record.schema_version,
+    })
+}
+
+/// An instant as people write it; as it stands where it is none.
+fn started(text: &str) -> String {
+    let parsed: Result<jiff::Timestamp, _> = text.parse();
+    parsed.map_or_else(
+        |_| text.to_owned(),
+        |at| at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+    )
+}
+
+/// One line under the headline: what was tested, into what, with which load.
+fn facts(record: &RunRecord) -> Vec<String> {
+    let (sut, store, load) = (&record.sut, &record.store, &record.load);
+    let version =
+        |known: &Known<String>| known.value().map(|v| format!(" {v}")).unwrap_or_default();
+    let mut facts = Vec::new();
+    if !sut.name.is_empty() {
+        facts.push(format!("{}{}", sut.name, version(&sut.version)));
+    }
+    if !store.kind.is_empty() {
+        let server = version(&store.server_version);
+        facts.push(format!("{}, {}{server}", store.kind, store.provider));
+    }
+    if !load.rate.is_empty() {
+        facts.push(format!("{} into {}", load.rate, load.into));
+    }
+    if record.end_us() > 0 {
+        facts.push(show::duration(record.end_us()));
+    }
+    facts
+}
+
+fn indicators(record: &RunRecord) -> Vec<Value> {
+    let seen = &record.indicators;
+    let tile = |name: &str, value: String, unit: &str, lines: Vec<String>, alarm: bool| {
+        context! { name, value, unit, lines, alarm }
+    };
+    let of = |ratio: Ratio, noun: &str| {
+        format!(
+            "{} of {} {noun}",
+            show::count(ratio.part),
+            show::count(ratio.whole)
+        )
+    };
+    let stored = seen.transfer_success_stored;
+    let published = seen.transfer_success_published;
+    let success = vec![
+        of(stored, "issued are stored"),
+        format!("{} published", published.percent()),
+    ];
+    let delay = seen.transfer_delay_us.map(|ratio| ratio.as_f64());
+    let (delay_value, delay_unit) = match delay.value().copied().flatten() {
+        Some(us) => split(&show::duration_f64(us)),
+        None => (show::UNKNOWN.to_owned(), String::new()),
+    };
+    let delay_line = show::known_or_why(&seen.transfer_delay_us, |ratio| {
+        format!(
+            "{} ÷ {} issued",
+            show::duration(ratio.part),
+            show::count(ratio.whole)
+        )
+    });
+    let delay_lines = vec![
+        show::known(&seen.transfer_delay_us, |d| show::delay(*d)),
+        delay_line,
+    ];
+    let (rate_value, rate_unit) = split(&show::known(&seen.transfer_rate_events, |rate| {
+        show::events_rate(*rate)
+    }));
+    let rate_lines = vec![show::known_or_why(&seen.transfer_rate_bytes, |r| {
+        show::bytes_rate(*r)
+    })];
+    let load = &seen.system_load;
+    let cpu = load
+        .cpu_us_per_event
+        .value()
+        .and_then(|ratio| ratio.as_f64());
+    let (cpu_value, cpu_unit) = cpu.map_or((show::UNKNOWN.to_owned(), String::new()), |us| {
+        split(&show::duration_f64(us))
+    });
+    let mut load_lines = vec![
+        "of CPU per event".to_owned(),
+        format!(
+            "{} resident at most",
+            show::known(&load.peak_rss_bytes, |b| show::bytes(*b))
+        ),
+    ];
+    if let Known::Value(fill) = load.peak_channel_fill_ppm {
+        load_lines.push(format!("channel up to {} full", show::ppm(fill)));
+    }
+    let (success_value, success_unit) = split(&stored.percent());
+    let (loss_value, loss_unit) = split(&seen.data_loss.percent());
+    let lost = record.counts.lost > 0;
+    vec![
+        tile(
+            "Transfer success",
+            success_value,
+            &success_unit,
+            success,
+            false,
+        ),
+        tile(
+            "Data loss",
+            loss_value,
+            &loss_unit,
+            vec![of(seen.data_loss, "owed are lost")],
+            lost,
+        ),
+        tile(
+            "Transfer delay",
+            delay_value,
+            &delay_unit,
+            delay_lines,
+            false,
+        ),
+        tile("Transfer rate", rate_value, &rate_unit, rate_lines, false),
+        tile("System load", cpu_value, &cpu_unit, load_lines, false),
+    ]
+}
+
+/// A number and its unit, which is set smaller.
+fn split(text: &str) -> (String, String) {
+    let (value, unit) = text.split_once(' ').unwrap_or((text, ""));
+    (value.to_owned(), unit.to_owned())
+}
+
+/// The time line of phases and faults, in per cent of the run.
+fn band(record: &RunRecord) -> Value {
+    let end = record.end_us().max(1);
+    let share = |us: u64| format!("{:.3}", us.min(end) as f64 * 100.0 / end as f64);
+    let width = |from: u64, to: u64| share(to.min(end).saturating_sub(from.min(end)));
+    let mut phases = Vec::new();
+    for phase in &record.phases {
+        let (from, to) = (phase.start_us, phase.end_us);
+        // A name that would not fit is left to the hint.
+        let wide = to.saturating_sub(from) * 100 / end >= 6;
+        phases.push(context! {
+            name => show::words(&phase.name),
+            left => share(from),
+            width => width(from, to),
+            wide,
+            hint => format!("{} to {}", show::instant(from), show::instant(to)),
+        });
+    }
+    let mut lanes = Vec::new();
+    for (i, fault) in record.faults.iter().enumerate() {
+        let bar = fault.window_us().map(|(from, drained)| {
+            let healed = fault.healed_us.value().copied().unwrap_or(drained);
+            context! {
+                left => share(from),
+                width => width(from, healed),
+                tail_left => share(healed),
+                tail_width => width(healed, drained),
+            }
+        });
+        let note = match (&fault.void, &fault.recovery.drained_us) {
+            (Some(_), _) => "void".to_owned(),
+            (None, Known::Value(us)) => format!("caught up {} after the heal", show::duration(*us)),
+            (None, Known::Unknown(reason)) => format!("recovery unknown: {reason}"),
+        };
+        lanes.push(context! {
+            letter => show::letter(i),
+            kind => show::words(&fault.kind),
+            target => fault.target.clone(),
+            void => fault.void.is_some(),
+            bar,
+            note,
+        });
+    }
+    let ticks: Vec<Value> = super::scale::linear_ticks(0.0, end as f64, 8)
+        .into_iter()
+        .map(|us| us.round() as u64)
+        // A label at the very end would stick out.
+        .filter(|us| us * 100 / end < 97)
+        .map(|us| context! { left => share(us), text => show::duration(us) })
+        .collect();
+    context! { phases, lanes, ticks }
+}
+
+fn latency_rows(record: &RunRecord) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for (word, latency) in record.latencies.words() {
+        if latency.steady.count > 0 {
+            let cells = latency_row(&show::words(word), &latency.steady);
+            rows.push(context! { cells, inner => false });
+        }
+        for named in latency.faults.iter().filter(|named| named.set.count > 0) {
+            let letter = record
+                .faults
+                .iter()
+                .position(|fault| fault.name == named.name);
+            let name = letter.map_or_else(|| named.name.clone(), show::letter);
+            let cells = latency_row(&format!("during {name}"), &named.set);
+            rows.push(context! { cells, inner => true });
+        }
+    }
+    rows
+}
+
+fn resolutions(record: &RunRecord) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (word, latency) in record.latencies.words() {
+        if let Known::Value(width) = &latency.resolution {
+            let (p50, p99) = (show::duration(width.us_p50), show::duration(width.us_p99));
+            lines.push(format!(
+                "{}: {p50} at the median, {p99} at p99",
+                show::words(word)
+            ));
+        }
+    }
+    lines
+}
+
+fn faults(record: &RunRecord) -> Vec<Value> {
+    let mut faults = Vec::new();
+    for (i, fault) in record.faults.iter().enumerate() {
+        let mut lines: Vec<(String, String)> = Vec::new();
+        for (label, text) in fault_lines(fault) {
+            lines.push((label.to_owned(), text));
+        }
+        let parameters: Vec<String> = fault
+            .parameters
+            .iter()
+            .map(|(key, value)| format!("{} {value}", show::words(key)))
+            .collect();
+        faults.push(context! {
+            letter => show::letter(i),
+            kind => show::words(&fault.kind),
+            target => fault.target.clone(),
+            parameters => parameters.join(", "),
+            planned => planned(&fault.planned),
+            void => fault.void.is_some(),
+            lines,
+        });
+    }
+    faults
+}
+
+fn planned(planned: &crate::record::Planned) -> String {
+    let mut parts = Vec::new();
+    if let Some(at) = planned.at_us {
+        parts.push(format!("{} into steady", show::duration(at)));
+    }
+    if let Some(when) = &planned.when {
+        parts.push(format!("when {when}"));
+    }
+    if let Some(length) = planned.for_us {
+        parts.push(format!("for {}", show::duration(length)));
+    }
+    parts.join(", ")
+}
+
+/// All counts with what they mean, in the order of an event's life.
+fn accounts(record: &RunRecord) -> Vec<Value> {
+    let counts = &record.counts;
+    let mut rows: Vec<Value> = Vec::new();
+    let mut row = |name: &str, value: String, meaning: &str, alarm: bool| {
+        rows.push(context! { name, value, meaning, alarm });
+    };
+    let n = show::count;
+    row("unsent", n(counts.unsent), "due and never tried", false);
+    row("issued", n(counts.issued), "tried at least once", false);
+    row("resent", n(counts.resent), "tried more than once", false);
+    row(
+        "acked",
+        n(counts.acked),
+        "the source took responsibility",
+        false,
+    );
+    row("refused", n(counts.refused), "the source said no", false);
+    row(
+        "unknown",
+        n(counts.unknown),
+        "the source never answered",
+        false,
+    );
+    row("owed", n(counts.owed), "what the system answers for", false);
+    row(
+        "stored",
+        n(counts.stored),
+        "read back with the right checksums",
+        false,
+    );
+    row(
+        "published",
+        n(counts.published),
+        "under a final name, in a closed file",
+        false,
+    );
+    row(
+        "lost",
+        n(counts.lost),
+        "owed and not stored",
+        counts.lost > 0,
+    );
+    let stranded = show::known_or_why(&counts.stranded, |count| n(*count));
+    row(
+        "stranded",
+        stranded,
+        "the part of lost still readable in the channel",
+        false,
+    );
+    let causes: Vec<String> = counts
+        .unpublished_by_cause
+        .iter()
+        .map(|part| format!("{} {}", n(part.events), show::words(&part.cause)))
+        .collect();
+    let causes = if causes.is_empty() {
+        "stored and not published".to_owned()
+    } else {
+        causes.join(", ")
+    };
+    row(
+        "unpublished",
+        n(counts.unpublished),
+        &causes,
+        counts.unpublished > 0,
+    );
+    let copies = format!(
+        "stored more than once; {} extra copies",
+        n(counts.extra_copies)
+    );
+    row("duplicated", n(counts.duplicated), &copies, false);
+    let copies = format!(
+        "the generator sent them twice; {} extra copies",
+        n(counts.extra_copies_by_resends)
+    );
+    row(
+        "by resends",
+        n(counts.duplicated_by_resends),
+        &copies,
+        false,
+    );
+    row(
+        "recovered",
+        n(counts.recovered),
+        "stored although refused or unanswered",
+        false,
+    );
+    row(
+        "corrupted",
+        n(counts.corrupted),
+        "wrong checksum",
+        counts.corrupted > 0,
+    );
+    row(
+        "malformed",
+        n(counts.malformed),
+        "merged, split or foreign lines",
+        counts.malformed > 0,
+    );
+    row(
+        "torn",
+        n(counts.torn),
+        "unterminated last record of a dead writer",
+        false,
+    );
+    row(
+        "unexpected",
+        n(counts.unexpected),
+        "never issued",
+        counts.unexpected > 0,
+    );
+    row("foreign", n(counts.foreign), "of another run", false);
+    row(
+        "reordered",
+        n(counts.reordered),
+        "stored after a later one of its producer",
+        false,
+    );
+    rows
+}
+
+fn owed(record: &RunRecord) -> String {
+    let rule = match record.load.owed_rule {
+        OwedRule::Acked => "What was acked is owed.",
+        OwedRule::Issued => "Everything issued is owed.",
+    };
+    format!("{rule} {}", record.load.owed_reason)
+        .trim_end()
+        .to_owned()
+}
+
+fn losses(record: &RunRecord) -> Value {
+    let rows: Vec<Value> = record
+        .losses
+        .items
+        .iter()
+        .map(|range| {
+            let from = range.intended_from_us.value().map(|us| show::instant(*us));
+            let to = range.intended_to_us.value().map(|us| show::instant(*us));
+            context! {
+                events => show::count(range.events),
+                range => format!("producer {}, {}–{}", range.producer, show::count(range.first), show::count(range.last)),
+                due => from.zip(to).map_or_else(|| show::UNKNOWN.to_owned(), |(a, b)| format!("{a} – {b}")),
+                window => window(record, range.fault.as_deref(), range.phase.as_deref()),
+                file => show::known(&range.file, Clone::clone),
+                hop => show::known(&range.hop, Clone::clone),
+                explanation => range.explanation.clone(),
+                sentence => loss(range),
+            }
+        })
+        .collect();
+    context! {
+        rows,
+        not_listed => record.losses.not_listed,
+        total => record.counts.lost,
+        owed => show::count(record.counts.owed),
+        text => show::plural(record.counts.lost, "event"),
+        stranded => show::known_or_why(&record.counts.stranded, |n| show::count(*n)),
+    }
+}
+
+/// The window something fell into: the fault's letter and name, or the phase.
+fn window(record: &RunRecord, fault: Option<&str>, phase: Option<&str>) -> String {
+    let lettered = fault.map(|name| {
+        let at = record.faults.iter().position(|fault| fault.name == name);
+        at.map_or_else(
+            || name.to_owned(),
+            |i| format!("{} · {name}", show::letter(i)),
+        )
+    });
+    lettered
+        .or_else(|| phase.map(show::words))
+        .unwrap_or_else(|| "no fault".to_owned())
+}
+
+fn unpublished(record: &RunRecord) -> Value {
+    let rows: Vec<Value> = record
+        .unpublished
+        .items
+        .iter()
+        .map(|file| {
+            context! {
+                file => file.file.clone(),
+                events => show::count(file.events),
+                cause => show::words(&file.cause),
+                window => window(record, file.fault.as_deref(), None),
+            }
+        })
+        .collect();
+    context! {
+        rows,
+        not_listed => record.unpublished.not_listed,
+        total => record.counts.unpublished,
+        text => show::plural(record.counts.unpublished, "event"),
+    }
+}
+
+fn duplicates(record: &RunRecord) -> Value {
+    let rows: Vec<Value> = record
+        .duplicates
+        .items
+        .iter()
+        .map(|file| {
+            context! {
+                file => file.file.clone(),
+                events => show::count(file.ids),
+                copies => show::count(file.extra_copies),
+                window => window(record, file.fault.as_deref(), None),
+            }
+        })
+        .collect();
+    context! { rows, not_listed => record.duplicates.not_listed }
+}
+
+fn anomalies(record: &RunRecord) -> Value {
+    let rows: Vec<Value> = record
+        .anomalies
+        .items
+        .iter()
+        .map(|anomaly| {
+            context! {
+                class => anomaly.class.clone(),
+                file => anomaly.file.clone(),
+                at => show::known(&anomaly.first_offset_bytes, |at| show::count(*at)),
+                records => show::count(anomaly.records),
+                detail => anomaly.detail.clone(),
+            }
+        })
+        .collect();
+    context! { rows, not_listed => record.anomalies.not_listed }
+}
+
+fn objectives(record: &RunRecord) -> Vec<Value> {
+    let one = |objective: &crate::record::Objective| {
+        let scope = match objective.scope {
+            Scope::Steady => "",
+            Scope::During => "during faults",
+        };
+        context! {
+            metric => objective.metric.clone(),
+            scope,
+            limit => show::quantity(&objective.limit),
+            seen => show::known_or_why(&objective.seen, show::quantity),
+            verdict => objective.verdict.as_str(),
+            reason => objective.reason.clone(),
+        }
+    };
+    record.objectives.iter().map(one).collect()
+}
+
+fn checkers(record: &RunRecord) -> Vec<Value> {
+    let one = |checker: &crate::record::Checker| {
+        context! {
+            name => show::words(&checker.name),
+            verdict => checker.verdict.as_str(),
+            reason => checker.reason.clone(),
+            expected => checker.expected.clone(),
+            seen => checker.seen.clone(),
+            passed => checker.verdict == Verdict::Pass,
+        }
+    };
+    record.checkers.iter().map(one).collect()
+}
+
+fn warnings(record: &RunRecord) -> Vec<Value> {
+    let one = |warning: &crate::record::Warning| {
+        context! { message => warning.message.clone(), remedy => warning.remedy.clone() }
+    };
+    record.warnings.iter().map(one).collect()
+}
+
+fn blind(window: &crate::record::Window) -> String {
+    let (from, to) = (show::instant(window.start_us), show::instant(window.end_us));
+    format!(
+        "The receiver could not read {} from {from} to {to}.",
+        window.name
+    )
+}
+
+/// Configuration, versions and machine as pairs.
+fn setup(record: &RunRecord) -> Vec<(String, String)> {
+    let (sut, store, load, host) = (&record.sut, &record.store, &record.load, &record.host);
+    let text = |known: &Known<String>| show::known_or_why(known, Clone::clone);
+    let mut rows = vec![
+        (
+            "system under test",
+            format!("{}, version {}", sut.name, text(&sut.version)),
+        ),
+        (
+            "driver",
+            format!(
+                "{}, quiet after {}",
+                sut.driver,
+                show::duration(sut.quiet_us)
+            ),
+        ),
+        (
+            "store",
+            format!("{}, provider {}", store.kind, store.provider),
+        ),
+        ("store's version", text(&store.server_version)),
+        ("load", load_text(record)),
+        (
+            "payload",
+            format!(
+                "{}, {}",
+                load.payload,
+                show::known(&load.body_bytes, |b| show::bytes(*b))
+            ),
+        ),
+        ("tries", tries(load.retry_for_us)),
+        ("planned", show::plural(load.planned, "event")),
+        ("kernel", text(&host.kernel)),
+        (
+            "CPU",
+            format!(
+                "{}, {} cores",
+                text(&host.cpu_model),
+                show::known(&host.cores, |n| show::count(*n))
+            ),
+        ),
+        (
+            "memory",
+            show::known_or_why(&host.memory_bytes, |b| show::bytes(*b)),
+        ),
+    ];
+    if !host.nice.is_empty() {
+        let nice: Vec<String> = host
+            .nice
+            .iter()
+            .map(|one| format!("{} {:+}", show::words(&one.process), one.nice))
+            .collect();
+        rows.push(("priorities", nice.join(", ")));
+    }
+    rows.push(("commit", text(&record.identity.commit)));
+    let versions: Vec<String> = record
+        .identity
+        .versions
+        .iter()
+        .map(|one| format!("{} {}", one.name, show::known(&one.version, Clone::clone)))
+        .collect();
+    rows.push(("versions", versions.join(", ")));
+    rows.push((
+        "ended",
+        show::known_or_why(&record.identity.ended, |at| started(at)),
+    ));
+    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+    let mut rows: Vec<(String, String)> = rows.into_iter().map(owned).collect();
+    for (key, value) in &load.settings {
+        rows.push((show::words(key), value.clone()));
+    }
+    for proxy in &record.indicators.system_load.proxies {
+        let (to, back) = (
+            show::bytes(proxy.forward_bytes),
+            show::bytes(proxy.backward_bytes),
+        );
+        let connections = show::plural(proxy.connections, "connection");
+        rows.push((
+            proxy.link.clone(),
+            format!("{to}, back {back}, {connections}"),
+        ));
+    }
+    rows
+}
+
+fn load_text(record: &RunRecord) -> String {
+    let load = &record.load;
+    let connections = show::plural(load.connections, "connection");
+    let batch = show::count(load.batch);
+    format!(
+        "{} {} into {}, batches of {batch}, {connections}",
+        load.rate, load.schedule, load.into
+    )
+}
+
+fn tries(retry_for_us: u64) -> String {
+    match retry_for_us {
+        0 => "once".to_owned(),
+        us => format!("again for {}", show::duration(us)),
+    }
+}
+
+fn files(record: &RunRecord) -> Vec<Value> {
+    let config = record.sut.config.value();
+    let listed = |file: &crate::record::FileUsed| {
+        record
+            .identity
+            .files
+            .iter()
+            .any(|other| other.path == file.path)
+    };
+    record
+        .identity
+        .files
+        .iter()
+        .chain(config.filter(|file| !listed(file)))
+        .map(|file| {
+            context! {
+                role => show::words(&file.role),
+                path => file.path.clone(),
+                sha256 => show::known_or_why(&file.sha256, Clone::clone),
+            }
+        })
+        .collect()
+}
+
+fn artefacts(record: &RunRecord) -> Vec<(String, String)> {
+    let mut rows: Vec<(String, String)> = record
+        .artefacts
+        .iter()
+        .map(|one| (show::words(&one.what), one.path.clone()))
+        .collect();
+    if !record.series.path.is_empty() {
+        rows.push(("time series".to_owned(), record.series.path.clone()));
+    }
+    rows
+}

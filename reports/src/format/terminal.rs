@@ -1,0 +1,647 @@
+//! `terminal`: the report as text, for people and for the logs of a CI job.
+//!
+//! Verdict and reason come first, then the five indicators, what was lost, the faults with their
+//! witnesses, latencies, objectives, caveats, files, and the command that repeats the run. No line
+//! is wider than the width given. Colours appear only where the caller says so; without them no
+//! information is missing. Text from outside is cleaned of control characters.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{Error, Format, Input, Rendered};
+use crate::record::{Fault, Known, LatencySet, LossRange, RunRecord, Warning};
+use crate::show;
+use crate::verdict::Verdict;
+
+/// The format `terminal`.
+#[derive(Debug)]
+pub(super) struct Terminal;
+
+impl Format for Terminal {
+    fn name(&self) -> &'static str {
+        "terminal"
+    }
+
+    fn summary(&self) -> &'static str {
+        "text: verdict, indicators, losses, faults, latencies"
+    }
+
+    fn render(&self, input: &Input<'_>) -> Result<Vec<Rendered>, Error> {
+        let mut page = Page::new(input.width, input.colour);
+        let record = input.record;
+        head(&mut page, record);
+        indicators(&mut page, record);
+        findings(&mut page, record);
+        faults(&mut page, record);
+        latencies(&mut page, record);
+        judgements(&mut page, record);
+        caveats(&mut page, record, input);
+        files(&mut page, record);
+        Ok(vec![Rendered {
+            file_name: "report.txt",
+            text: page.text,
+        }])
+    }
+}
+
+/// How many entries of a list are shown; the record and the page have more.
+const SHOWN: usize = 8;
+
+/// Width of the left column of labels.
+const LABEL: usize = 20;
+
+/// Text that grows line by line.
+pub(crate) struct Page {
+    pub(crate) text: String,
+    width: usize,
+    colour: bool,
+}
+
+impl Page {
+    pub(crate) fn new(width: usize, colour: bool) -> Self {
+        // Below this no label and value fit side by side.
+        Self {
+            text: String::new(),
+            width: width.max(40),
+            colour,
+        }
+    }
+
+    /// A heading with an empty line before it.
+    pub(crate) fn heading(&mut self, text: &str) {
+        let text = self.paint("1", text);
+        self.text.push_str(&format!("\n{text}\n"));
+    }
+
+    /// `text` in a graphic rendition, where colours are wanted.
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// A paragraph: `label` in its column, `text` wrapped beside it.
+    pub(crate) fn entry(&mut self, label: &str, text: &str) {
+        let indent = LABEL + 2;
+        let mut lines = wrap(&show::clean(text), self.width - indent).into_iter();
+        let first = lines.next().unwrap_or_default();
+        self.text
+            .push_str(format!("  {label:<LABEL$}{first}").trim_end());
+        self.text.push('\n');
+        for line in lines {
+            self.text.push_str(&format!("{:indent$}{line}\n", ""));
+        }
+    }
+
+    /// A paragraph without a label.
+    pub(crate) fn paragraph(&mut self, indent: usize, text: &str) {
+        for line in wrap(&show::clean(text), self.width - indent) {
+            self.text.push_str(&format!("{:indent$}{line}\n", ""));
+        }
+    }
+
+    /// A table: the first column to the left, the others to the right.
+    pub(crate) fn table(&mut self, header: &[&str], rows: &[Vec<String>]) {
+        let mut table = Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_header(header.to_vec());
+        for row in rows {
+            table.add_row(row.iter().map(|cell| show::clean(cell)).collect::<Vec<_>>());
+        }
+        for (i, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((if i == 0 { 2 } else { 1 }, 1));
+            if i > 0 {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        for line in table.to_string().lines() {
+            let line = line.trim_end();
+            // A table that is too wide is cut, which shows, and not folded, which confuses.
+            let cut: String = line.chars().take(self.width).collect();
+            self.text.push_str(&cut);
+            self.text.push('\n');
+        }
+    }
+
+    fn verdict(&self, verdict: Verdict) -> String {
+        let code = match verdict {
+            Verdict::Pass => "1;32",
+            Verdict::Inconclusive => "1;33",
+            Verdict::Fail => "1;31",
+        };
+        self.paint(code, &verdict.as_str().to_uppercase())
+    }
+}
+
+/// Breaks text at spaces into lines of at most `width` characters; longer words are cut.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        for c in (used > 0).then_some(' ').into_iter().chain(word.chars()) {
+            if used == width {
+                lines.push(String::new());
+                used = 0;
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(c);
+                used += 1;
+            }
+        }
+    }
+    lines
+}
+
+fn head(page: &mut Page, record: &RunRecord) {
+    let verdict = page.verdict(record.verdict);
+    let plain = record.verdict.as_str().len();
+    let reason = record
+        .reasons
+        .first()
+        .map_or("no reason was recorded", String::as_str);
+    let mut lines = wrap(&show::clean(reason), page.width - plain - 2).into_iter();
+    let first = lines.next().unwrap_or_default();
+    page.text.push_str(format!("{verdict}  {first}").trim_end());
+    page.text.push('\n');
+    for line in lines {
+        page.text
+            .push_str(&format!("{:width$}{line}\n", "", width = plain + 2));
+    }
+    for reason in record.reasons.iter().skip(1) {
+        page.paragraph(plain + 2, reason);
+    }
+    if record.interrupted {
+        page.paragraph(
+            plain + 2,
+            "The run was interrupted; what it recorded until then is here.",
+        );
+    }
+    page.text.push('\n');
+    let (sut, store) = (&record.sut, &record.store);
+    page.entry("scenario", &record.identity.scenario);
+    let version = show::known(&sut.version, Clone::clone);
+    page.entry(
+        "system under test",
+        &format!("{} {version} (driver {})", sut.name, sut.driver),
+    );
+    let server = show::known(&store.server_version, Clone::clone);
+    page.entry(
+        "store",
+        &format!(
+            "{}, provider {}, server {server}",
+            store.kind, store.provider
+        ),
+    );
+    page.entry(
+        "run",
+        &format!("{}, seed {}", record.identity.run, record.identity.seed),
+    );
+}
+
+fn indicators(page: &mut Page, record: &RunRecord) {
+    let (counts, seen) = (&record.counts, &record.indicators);
+    page.heading("Indicators");
+    let stored = seen.transfer_success_stored;
+    page.entry(
+        "transfer success",
+        &format!(
+            "{} stored ({} of {} issued), {} published",
+            stored.percent(),
+            show::count(stored.part),
+            show::count(stored.whole),
+            seen.transfer_success_published.percent(),
+        ),
+    );
+    let loss = seen.data_loss;
+    let (lost, owed) = (show::count(loss.part), show::count(loss.whole));
+    page.entry(
+        "data loss",
+        &format!("{} ({lost} of {owed} owed)", loss.percent()),
+    );
+    let delay = show::known_or_why(&seen.transfer_delay_us, |delay| show::delay(*delay));
+    page.entry("transfer delay", &delay);
+    let events = show::known_or_why(&seen.transfer_rate_events, |rate| show::events_rate(*rate));
+    let bytes = show::known(&seen.transfer_rate_bytes, |rate| show::bytes_rate(*rate));
+    page.entry("transfer rate", &format!("{events}, {bytes}"));
+    page.entry("system load", &system_load(record));
+    let fates = [
+        ("unsent", counts.unsent),
+        ("resent", counts.resent),
+        ("refused", counts.refused),
+        ("unanswered", counts.unknown),
+        ("recovered", counts.recovered),
+        ("duplicated", counts.duplicated),
+        ("duplicated by resends", counts.duplicated_by_resends),
+        ("unpublished", counts.unpublished),
+        ("corrupted", counts.corrupted),
+        ("malformed", counts.malformed),
+        ("torn", counts.torn),
+        ("unexpected", counts.unexpected),
+        ("foreign", counts.foreign),
+        ("reordered", counts.reordered),
+    ];
+    let present: Vec<String> = fates
+        .iter()
+        .filter(|(_, value)| *value > 0)
+        .map(|(name, value)| format!("{} {name}", show::count(*value)))
+        .collect();
+    page.entry("accounts", &format!("{} acked", show::count(counts.acked)));
+    if !present.is_empty() {
+        page.entry("", &present.join(", "));
+    }
+}
+
+fn system_load(record: &RunRecord) -> String {
+    let load = &record.indicators.system_load;
+    let per_event = load
+        .cpu_us_per_event
+        .map(|ratio| ratio.as_f64().unwrap_or(f64::NAN));
+    let mut parts = vec![
+        format!(
+            "{} CPU per event",
+            show::known(&per_event, |us| show::duration_f64(*us))
+        ),
+        format!(
+            "peak {} resident",
+            show::known(&load.peak_rss_bytes, |b| show::bytes(*b))
+        ),
+        format!(
+            "peak {} on disk",
+            show::known(&load.peak_disk_bytes, |b| show::bytes(*b))
+        ),
+    ];
+    if let Known::Value(fill) = load.peak_channel_fill_ppm {
+        parts.push(format!("channel up to {} full", show::ppm(fill)));
+    }
+    for proxy in &load.proxies {
+        let (to, back) = (
+            show::bytes(proxy.forward_bytes),
+            show::bytes(proxy.backward_bytes),
+        );
+        parts.push(format!("{} {to} (back {back})", proxy.link));
+    }
+    parts.join(", ")
+}
+
+fn findings(page: &mut Page, record: &RunRecord) {
+    let counts = &record.counts;
+    if counts.lost > 0 || !record.losses.is_empty() {
+        page.heading("Lost");
+        let stranded = show::known_or_why(&counts.stranded, |n| show::count(*n));
+        let lost = show::plural(counts.lost, "event");
+        page.paragraph(
+            2,
+            &format!("{lost}; still readable in the agent's own channel: {stranded}"),
+        );
+        for range in record.losses.items.iter().take(SHOWN) {
+            page.paragraph(2, &loss(range));
+        }
+        rest(
+            page,
+            record.losses.items.len(),
+            record.losses.not_listed,
+            "range",
+        );
+    }
+    if counts.unpublished > 0 || !record.unpublished.is_empty() {
+        page.heading("Stored and not published");
+        for file in record.unpublished.items.iter().take(SHOWN) {
+            let (events, cause) = (show::plural(file.events, "event"), show::words(&file.cause));
+            let during = during(file.fault.as_deref());
+            page.paragraph(2, &format!("{}: {events}, {cause}{during}", file.file));
+        }
+        rest(
+            page,
+            record.unpublished.items.len(),
+            record.unpublished.not_listed,
+            "file",
+        );
+    }
+    if !record.duplicates.is_empty() {
+        page.heading("Copies");
+        for file in record.duplicates.items.iter().take(SHOWN) {
+            let copies = show::count(file.extra_copies);
+            let of = show::plural(file.ids, "event");
+            let during = during(file.fault.as_deref());
+            page.paragraph(2, &format!("{}: {copies} extra of {of}{during}", file.file));
+        }
+        rest(
+            page,
+            record.duplicates.items.len(),
+            record.duplicates.not_listed,
+            "file",
+        );
+    }
+    if !record.anomalies.is_empty() {
+        page.heading("Records that are not as they should be");
+        for anomaly in record.anomalies.items.iter().take(SHOWN) {
+            let records = show::plural(anomaly.records, "record");
+            let at = show::known(&anomaly.first_offset_bytes, |at| show::count(*at));
+            let (class, detail) = (&anomaly.class, &anomaly.detail);
+            let file = &anomaly.file;
+            page.paragraph(
+                2,
+                &format!("{file}: {records} {class}, first at byte {at}: {detail}"),
+            );
+        }
+        rest(
+            page,
+            record.anomalies.items.len(),
+            record.anomalies.not_listed,
+            "entry",
+        );
+    }
+}
+
+/// Says how much of a list is not shown.
+fn rest(page: &mut Page, listed: usize, not_listed: u64, noun: &str) {
+    let hidden = listed.saturating_sub(SHOWN) as u64 + not_listed;
+    if hidden > 0 {
+        page.paragraph(
+            2,
+            &format!("… and {} more of kind {noun}", show::count(hidden)),
+        );
+    }
+}
+
+fn during(fault: Option<&str>) -> String {
+    fault
+        .map(|name| format!(", during {name}"))
+        .unwrap_or_default()
+}
+
+/// One range of lost events as a sentence; the page uses it too.
+pub(crate) fn loss(range: &LossRange) -> String {
+    let mut text = format!(
+        "producer {}, {} to {}: {}",
+        range.producer,
+        show::count(range.first),
+        show::count(range.last),
+        show::plural(range.events, "event"),
+    );
+    let (from, to) = (range.intended_from_us.value(), range.intended_to_us.value());
+    if let (Some(from), Some(to)) = (from, to) {
+        text += &format!(", due {} to {}", show::instant(*from), show::instant(*to));
+    }
+    text += &during(range.fault.as_deref());
+    if let Known::Value(hop) = &range.hop {
+        text += &format!("; last seen: {hop}");
+    }
+    if let Known::Value(file) = &range.file {
+        text += &format!("; neighbours in {file}");
+    }
+    if let Some(explanation) = &range.explanation {
+        text += &format!("; {explanation}");
+    }
+    text
+}
+
+fn faults(page: &mut Page, record: &RunRecord) {
+    if record.faults.is_empty() {
+        return;
+    }
+    page.heading("Faults");
+    for (i, fault) in record.faults.iter().enumerate() {
+        let parameters: Vec<String> = fault
+            .parameters
+            .iter()
+            .map(|(key, value)| format!("{key} {value}"))
+            .collect();
+        let parameters = if parameters.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", parameters.join(", "))
+        };
+        let title = format!(
+            "{}  {} {}{parameters}",
+            show::letter(i),
+            fault.kind,
+            fault.target
+        );
+        page.paragraph(2, &title);
+        for (label, text) in fault_lines(fault) {
+            page.entry(&format!("   {label}"), &text);
+        }
+    }
+}
+
+/// What there is to say about a fault, label by label; the page uses it too.
+pub(crate) fn fault_lines(fault: &Fault) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if let Some(void) = &fault.void {
+        lines.push(("void", void.clone()));
+    }
+    let injected = show::known_or_why(&fault.injected_us, |at| {
+        format!("at {}", show::instant(*at))
+    });
+    let healed = show::known_or_why(&fault.healed_us, |at| format!("at {}", show::instant(*at)));
+    let length = match (&fault.injected_us, &fault.healed_us) {
+        (Known::Value(from), Known::Value(to)) => {
+            format!(", {} long", show::duration(to.saturating_sub(*from)))
+        }
+        _ => String::new(),
+    };
+    lines.push((
+        "in effect",
+        format!("injected {injected}, healed {healed}{length}"),
+    ));
+    let witness = match &fault.witness {
+        Known::Value(witness) => {
+            let what = show::words(&witness.what);
+            format!(
+                "{what} at {}: {}",
+                show::instant(witness.at_us),
+                witness.evidence
+            )
+        }
+        Known::Unknown(reason) => format!("none: {reason}"),
+    };
+    lines.push(("witness", witness));
+    lines.push((
+        "in flight",
+        show::known_or_why(&fault.in_flight, |n| show::plural(*n, "event")),
+    ));
+    let first = show::known_or_why(&fault.recovery.first_stored_us, |us| show::duration(*us));
+    let drained = show::known_or_why(&fault.recovery.drained_us, |us| show::duration(*us));
+    let recovery = format!("first event stored {first} after the heal, backlog stored {drained}");
+    lines.push(("recovery", recovery));
+    lines
+}
+
+fn latencies(page: &mut Page, record: &RunRecord) {
+    page.heading("Latency, steady and outside faults");
+    let header = [
+        "", "p50", "p90", "p99", "p99.9", "p99.99", "max", "samples", "negative",
+    ];
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (word, latency) in record.latencies.words() {
+        if latency.steady.count > 0 {
+            rows.push(latency_row(&show::words(word), &latency.steady));
+        }
+        for named in &latency.faults {
+            if word == "stored_response" && named.set.count > 0 {
+                rows.push(latency_row(&format!("· during {}", named.name), &named.set));
+            }
+        }
+    }
+    if rows.is_empty() {
+        page.paragraph(2, "No samples were recorded.");
+        return;
+    }
+    page.table(&header, &rows);
+    for (word, latency) in record.latencies.words() {
+        if let Known::Value(width) = &latency.resolution {
+            let (p50, p99) = (show::duration(width.us_p50), show::duration(width.us_p99));
+            let word = show::words(word);
+            page.paragraph(
+                2,
+                &format!("resolution of {word}: {p50} (p50), {p99} (p99)"),
+            );
+        }
+    }
+}
+
+/// The cells of one set of samples; `-` where it has too few for a percentile.
+pub(crate) fn latency_row(name: &str, set: &LatencySet) -> Vec<String> {
+    let mut row = vec![name.to_owned()];
+    let cell = |value: &Known<u64>| {
+        value
+            .value()
+            .map_or("-".to_owned(), |us| show::duration(*us))
+    };
+    row.extend(set.percentiles().iter().map(|(_, value)| cell(value)));
+    row.push(cell(&set.us_max));
+    row.push(show::count(set.count));
+    row.push(show::count(set.negative));
+    row
+}
+
+fn judgements(page: &mut Page, record: &RunRecord) {
+    if !record.objectives.is_empty() {
+        page.heading("Objectives");
+        for objective in &record.objectives {
+            let seen = show::known_or_why(&objective.seen, show::quantity);
+            let limit = show::quantity(&objective.limit);
+            let metric = &objective.metric;
+            let reason = objective
+                .reason
+                .as_ref()
+                .map(|reason| format!("; {reason}"))
+                .unwrap_or_default();
+            let text = format!("{metric}: {seen}, limit {limit}{reason}");
+            page.entry(objective.verdict.as_str(), &text);
+        }
+    }
+    if !record.checkers.is_empty() {
+        page.heading("Checkers");
+        for checker in &record.checkers {
+            page.entry(
+                checker.verdict.as_str(),
+                &format!("{}: {}", checker.name, checker.reason),
+            );
+            if checker.verdict != Verdict::Pass {
+                let text = format!("expected {}; seen {}", checker.expected, checker.seen);
+                page.entry("", &text);
+            }
+        }
+    }
+}
+
+fn caveats(page: &mut Page, record: &RunRecord, input: &Input<'_>) {
+    let mut all: Vec<Warning> = record.warnings.clone();
+    if input.series.value().is_some_and(|series| series.torn) {
+        all.push(Warning {
+            code: "series_torn".to_owned(),
+            message: "The last line of the time series is torn and was left out.".to_owned(),
+            remedy: "Nothing; counts and verdict do not use it.".to_owned(),
+        });
+    }
+    if all.is_empty() && record.blind_windows.is_empty() {
+        return;
+    }
+    page.heading("Caveats");
+    for window in &record.blind_windows {
+        let (from, to) = (show::instant(window.start_us), show::instant(window.end_us));
+        page.paragraph(
+            2,
+            &format!(
+                "The receiver could not read {} {from} to {to}.",
+                window.name
+            ),
+        );
+    }
+    for warning in &all {
+        page.paragraph(2, &format!("{} {}", warning.message, warning.remedy));
+    }
+}
+
+fn files(page: &mut Page, record: &RunRecord) {
+    page.heading("Files");
+    for artefact in &record.artefacts {
+        page.entry(&show::words(&artefact.what), &artefact.path);
+    }
+    if !record.series.path.is_empty() {
+        page.entry("time series", &record.series.path);
+    }
+    page.heading("Repeat");
+    for line in command(&show::clean(&record.repeat), page.width - 2) {
+        page.text.push_str(&format!("  {line}\n"));
+    }
+}
+
+/// A command over several lines in the way a shell takes it. A word is never broken: a command
+/// that is too wide for the page is worth more than one that cannot be pasted.
+fn command(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        let full = lines.last().is_some_and(|line| {
+            !line.trim().is_empty() && line.chars().count() + word.chars().count() + 3 > width
+        });
+        if full {
+            lines.push("   ".to_owned());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    let last = lines.len() - 1;
+    for line in &mut lines[..last] {
+        line.push_str(" \\");
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_spaces_and_long_words_are_cut() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("", 7), [""]);
+    }
+
+    #[test]
+    fn a_command_can_be_pasted_back() {
+        let text = "flume-bench run scenarios/x.toml --seed 7 --set load.rate=20000/s --sut engine";
+        let lines = command(text, 40);
+        assert!(lines.len() > 1 && lines.iter().all(|line| line.chars().count() <= 40));
+        let pasted: Vec<&str> = lines
+            .iter()
+            .flat_map(|line| line.trim_end_matches('\\').split_whitespace())
+            .collect();
+        assert_eq!(pasted.join(" "), text);
+    }
+}
