@@ -115,6 +115,18 @@ impl Chunk {
         (gap < SIZE).then_some(gap)
     }
 
+    /// The first place from `at` on that is set.
+    pub(super) fn first_from(&self, at: u32) -> Option<u32> {
+        match self {
+            Chunk::Full => Some(at),
+            Chunk::Bits(bits) => Some(seek(&bits.words, at, true)).filter(|found| *found < SIZE),
+            Chunk::Runs(runs) => {
+                let next = runs.partition_point(|run| run.range().end <= at);
+                runs.get(next).map(|run| run.range().start.max(at))
+            }
+        }
+    }
+
     pub(super) fn set(&mut self, range: Range<u32>) {
         match self {
             Chunk::Full => return,
