@@ -2,6 +2,12 @@
 //!
 //! | kind | what it reads |
 //! |---|---|
+//! | [`avro`] | Flume's Avro RPC |
+//! | [`exec`] | the output of a command |
+//! | [`file`] | one file that grows |
+//! | [`netcat`] | lines on a TCP port |
+//! | [`seq`] | nothing: it counts |
+//! | [`taildir`] | the files of some directories |
 //!
 //! One file per kind, one line in [`KINDS`].
 
@@ -11,6 +17,16 @@ use crate::kind::Kind;
 use crate::processor::ChannelProcessor;
 use crate::stop::Stop;
 
+pub mod avro;
+pub mod exec;
+pub mod file;
+pub mod netcat;
+pub mod seq;
+pub mod taildir;
+mod tailer;
+#[cfg(test)]
+pub(crate) mod testing;
+
 /// Any error of a component; each component has its own type, the runner only prints it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -18,7 +34,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type BoxSource = Box<dyn Source>;
 
 /// All kinds of sources, sorted by name without regard to case.
-pub static KINDS: &[&Kind<BoxSource>] = &[];
+pub static KINDS: &[&Kind<BoxSource>] =
+    &[&avro::KIND, &exec::KIND, &file::KIND, &netcat::KIND, &seq::KIND, &taildir::KIND];
 
 /// A source. It lives on a thread of its own, which opens it, then runs it until the agent stops.
 ///

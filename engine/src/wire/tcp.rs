@@ -5,10 +5,13 @@
 //! stop token are looked at, so nothing waits longer for a silent peer than it may, and every
 //! thread ends soon after it is told to.
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{Error, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tracing::warn;
 
 /// The longest time for which a socket call blocks.
 pub const TICK: Duration = Duration::from_millis(200);
@@ -183,6 +186,65 @@ pub fn may_wait(deadline: Instant, stopped: &dyn Fn() -> bool) -> Result<(), Err
     } else {
         Ok(())
     }
+}
+
+/// Connections served at a time, unless there is reason to differ. Each has a thread, of which the
+/// kernel commits only what it touches.
+pub const MAX_CONNECTIONS: usize = 1024;
+
+/// Accepts connections until `stopped`, each served by `serve` on a thread of its own, and returns
+/// when the last of these has ended; `serve` has to look at `stopped` between two ticks as well.
+///
+/// A connection that says nothing, or half of something, keeps only its own thread waiting. Beyond
+/// `limit` connections new ones are closed at once: a client then sees an error and not a silence.
+pub fn serve(
+    listener: &TcpListener,
+    limit: usize,
+    stopped: &(dyn Fn() -> bool + Sync),
+    serve: &(dyn Fn(TcpStream, SocketAddr) + Sync),
+) {
+    let open = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        while !stopped() {
+            let (stream, peer) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if is_pause(&error) => continue,
+                Err(error) => {
+                    // Out of descriptors, most likely: existing connections go on meanwhile.
+                    warn!(%error, "cannot accept a connection; trying on");
+                    std::thread::sleep(TICK);
+                    continue;
+                }
+            };
+            if open.load(Ordering::Relaxed) >= limit {
+                warn!(%peer, limit, "too many connections; this one is closed");
+                continue;
+            }
+            if let Err(error) = set_ticks(&stream).and_then(|()| notice_dead_peers(&stream)) {
+                warn!(%peer, %error, "a connection broke before it was used");
+                continue;
+            }
+            open.fetch_add(1, Ordering::Relaxed);
+            let open = &open;
+            let thread = std::thread::Builder::new().name(format!("serve {peer}"));
+            let spawned = thread.spawn_scoped(scope, move || {
+                serve(stream, peer);
+                open.fetch_sub(1, Ordering::Relaxed);
+            });
+            if let Err(error) = spawned {
+                open.fetch_sub(1, Ordering::Relaxed);
+                warn!(%peer, %error, "no thread for a connection; it is closed");
+            }
+        }
+    });
+}
+
+/// Lets the kernel find out about peers that vanished without a word, within about two minutes.
+fn notice_dead_peers(stream: &TcpStream) -> Result<(), Error> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(20));
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 #[cfg(test)]

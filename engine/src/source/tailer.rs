@@ -1,0 +1,645 @@
+//! What `TAILDIR` and `file` share: following files that grow, are renamed, truncated and deleted.
+//!
+//! A file is known by device, inode and time of creation, not by its name; the time of creation
+//! tells a file from a later one that was given the same inode number. The name matters only for
+//! finding files. So a renamed file keeps its position whether or not the new name is looked for,
+//! and the rest of a file that was rotated away is still read: it stays open until it has been
+//! quiet for the idle timeout. If the agent was down during the rotation, the file is looked for by
+//! inode in the directory it was in.
+//!
+//! A position advances once the channels have committed the lines before it, never earlier, and
+//! reaches the position file some time later: after a crash, lines since the last write of that
+//! file are sent again; none is lost. A line is complete when its line feed is there; the rest of a
+//! file without one is sent when the file has been quiet for the idle timeout.
+//!
+//! What is lost, because nothing can see it: bytes of a file that is truncated, or deleted while
+//! not open here, before they were read; and if a file is truncated and grows beyond the old
+//! position between two looks, its new start.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{info, warn};
+
+use super::BoxError;
+use crate::event::BatchBuilder;
+use crate::processor::ChannelProcessor;
+use crate::stop::Stop;
+use position::{Position, Saved};
+
+pub(crate) mod position;
+#[cfg(test)]
+mod tests;
+
+/// Bytes read at a time.
+const CHUNK: usize = 64 << 10;
+/// A line longer than this is cut into several events, so that a file without line feeds cannot
+/// take all memory.
+const MAX_LINE: usize = 16 << 20;
+/// A batch is closed when it has this many bytes, however few lines they are.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+/// The first pause when nothing was read; it doubles up to the limit in the settings.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// A file to be followed.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Headers of every event from it.
+    pub(crate) headers: Arc<[(String, String)]>,
+}
+
+/// Knows which files are to be followed.
+pub(crate) trait Finder: Send + Debug {
+    /// The files there are now. Called before every look at the files.
+    fn find(&mut self) -> Vec<Found>;
+}
+
+/// The settings of a tailer.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The source's name, for the log.
+    pub(crate) source: String,
+    /// Where positions are kept; without it, in memory only.
+    pub(crate) position_file: Option<PathBuf>,
+    /// Time between two writes of the position file.
+    pub(crate) write_interval: Duration,
+    /// Events per batch.
+    pub(crate) batch_size: usize,
+    /// Batches taken from one file before the next one has its turn.
+    pub(crate) max_batches: u64,
+    /// A file quiet for so long is closed.
+    pub(crate) idle_timeout: Duration,
+    /// Whether files found at the start that have no position begin at their end.
+    pub(crate) skip_to_end: bool,
+    /// Whether each event gets the header `byteoffset`.
+    pub(crate) byte_offset_header: bool,
+    /// Header that holds the file's path, if any.
+    pub(crate) path_header: Option<String>,
+    /// The longest pause between two looks at files that do not grow.
+    pub(crate) longest_pause: Duration,
+}
+
+/// What makes a file the same file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// `None` where the file system does not keep it.
+    created: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(meta: &Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            created: meta.created().ok(),
+        }
+    }
+}
+
+/// One followed file.
+#[derive(Debug)]
+struct Tail {
+    path: PathBuf,
+    headers: Arc<[(String, String)]>,
+    /// Open while it may grow.
+    file: Option<File>,
+    /// First byte the channels have not committed.
+    pos: u64,
+    /// Length at which there was no complete line behind `pos`: not worth reading before it grows.
+    exhausted_at: u64,
+    /// Length at the last look, and when it last changed.
+    len: u64,
+    changed: Instant,
+    modified: Option<SystemTime>,
+    /// Whether the finder still names it.
+    wanted: bool,
+}
+
+/// A part of a file in memory.
+#[derive(Debug, Default)]
+struct Window {
+    bytes: Vec<u8>,
+    /// Offset in the file of the first byte.
+    start: u64,
+}
+
+/// Follows files and delivers their lines.
+#[derive(Debug)]
+pub(crate) struct Tailer {
+    options: Options,
+    finder: Box<dyn Finder>,
+    tails: HashMap<Identity, Tail>,
+    saved: Saved,
+    first_look: bool,
+    builder: BatchBuilder,
+    window: Window,
+    last_write: Instant,
+    written: Vec<Position>,
+}
+
+impl Tailer {
+    /// A tailer that has not looked at anything yet.
+    pub(crate) fn new(options: Options, finder: Box<dyn Finder>) -> Self {
+        Self {
+            options,
+            finder,
+            tails: HashMap::new(),
+            saved: Saved::default(),
+            first_look: true,
+            builder: BatchBuilder::new(),
+            window: Window::default(),
+            last_write: Instant::now(),
+            written: Vec::new(),
+        }
+    }
+
+    /// Reads the position file and makes sure that it can be written.
+    ///
+    /// # Errors
+    /// If it can be neither read nor written.
+    pub(crate) fn open(&mut self) -> Result<(), BoxError> {
+        let Some(path) = &self.options.position_file else {
+            return Ok(());
+        };
+        if self.first_look {
+            position::prepare(path)?;
+            self.saved = position::load(path)?;
+            self.written = self.saved.positions.clone();
+        }
+        Ok(())
+    }
+
+    /// Follows the files until `stop` is set.
+    ///
+    /// # Errors
+    /// If the channels fail for good. Positions stay where the channels have committed.
+    pub(crate) fn run(&mut self, out: &ChannelProcessor, stop: &Stop) -> Result<(), BoxError> {
+        let outcome = self.follow(out, stop);
+        self.write_positions(true);
+        outcome
+    }
+
+    fn follow(&mut self, out: &ChannelProcessor, stop: &Stop) -> Result<(), BoxError> {
+        let mut pause = FIRST_PAUSE;
+        while !stop.is_set() {
+            self.look();
+            let mut moved = false;
+            for identity in self.in_order() {
+                moved |= self.visit(identity, out, stop)?;
+                if stop.is_set() {
+                    return Ok(());
+                }
+            }
+            self.close_quiet(out, stop)?;
+            self.write_positions(false);
+            if moved {
+                pause = FIRST_PAUSE;
+            } else {
+                stop.wait(pause);
+                pause = (pause * 2).min(self.options.longest_pause);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the followed files in line with those there are.
+    fn look(&mut self) {
+        for tail in self.tails.values_mut() {
+            tail.wanted = false;
+        }
+        for found in self.finder.find() {
+            // A file can vanish between being listed and being looked at; then it is not there.
+            if let Ok(meta) = fs::metadata(&found.path) {
+                if meta.is_file() {
+                    self.see(found, &meta);
+                }
+            }
+        }
+        if self.first_look {
+            self.look_for_rotated();
+            self.first_look = false;
+            self.saved = Saved::default();
+        }
+        // Still open means that it may hold unread lines, whatever its name is now.
+        self.tails
+            .retain(|_, tail| tail.wanted || tail.file.is_some());
+    }
+
+    fn see(&mut self, found: Found, meta: &Metadata) {
+        let identity = Identity::of(meta);
+        if let Some(tail) = self.tails.get_mut(&identity) {
+            if tail.wanted {
+                // Two groups name the same file: the first one has it.
+                return;
+            }
+            if tail.path != found.path {
+                info!(source = self.options.source, from = %tail.path.display(), to = %found.path.display(),
+                    "a followed file was renamed; it goes on where it was");
+                tail.path = found.path;
+            }
+            tail.headers = found.headers;
+            tail.wanted = true;
+            tail.modified = meta.modified().ok();
+            return;
+        }
+        let saved = self.saved_position(&identity, &found.path);
+        let pos = match saved {
+            Some(pos) if pos <= meta.len() => pos,
+            Some(pos) => {
+                warn!(source = self.options.source, file = %found.path.display(), pos, len = meta.len(),
+                    "the file is shorter than its saved position; it is read from its start");
+                0
+            }
+            None if self.options.skip_to_end && self.first_look => meta.len(),
+            None => 0,
+        };
+        self.follow_new(identity, found, pos, meta);
+    }
+
+    fn follow_new(&mut self, identity: Identity, found: Found, pos: u64, meta: &Metadata) {
+        let tail = Tail {
+            path: found.path,
+            headers: found.headers,
+            file: None,
+            pos,
+            exhausted_at: pos,
+            len: pos,
+            changed: Instant::now(),
+            modified: meta.modified().ok(),
+            wanted: true,
+        };
+        self.tails.insert(identity, tail);
+    }
+
+    /// The saved position of a file: by inode, preferring an entry that has the path right too.
+    fn saved_position(&self, identity: &Identity, path: &Path) -> Option<u64> {
+        if let (Some(created), Some(written)) = (identity.created, self.saved.written) {
+            // An inode number that was given away again since the positions were written.
+            if created > written {
+                return None;
+            }
+        }
+        let same = || {
+            self.saved
+                .positions
+                .iter()
+                .filter(|entry| entry.inode == identity.inode)
+        };
+        same()
+            .find(|entry| entry.file == path)
+            .or_else(|| same().next())
+            .map(|entry| entry.pos)
+    }
+
+    /// Finds saved files that were renamed out of sight while nobody was looking.
+    fn look_for_rotated(&mut self) {
+        let known: Vec<u64> = self.tails.keys().map(|identity| identity.inode).collect();
+        let missing: Vec<Position> = self.saved.positions.clone();
+        for entry in missing
+            .into_iter()
+            .filter(|entry| !known.contains(&entry.inode))
+        {
+            let Some(siblings) = entry.file.parent().and_then(|dir| fs::read_dir(dir).ok()) else {
+                continue;
+            };
+            for sibling in siblings.flatten() {
+                let Ok(meta) = sibling.metadata() else {
+                    continue;
+                };
+                let identity = Identity::of(&meta);
+                let is_it = meta.is_file()
+                    && meta.ino() == entry.inode
+                    && meta.len() > entry.pos
+                    && self.saved_position(&identity, &entry.file).is_some();
+                if !is_it {
+                    continue;
+                }
+                info!(source = self.options.source, from = %entry.file.display(), to = %sibling.path().display(),
+                    "a followed file was renamed while the agent was down; its rest is read");
+                let found = Found {
+                    path: sibling.path(),
+                    headers: Arc::from([]),
+                };
+                let headers = self.finder_headers(&entry.file);
+                self.follow_new(identity, found, entry.pos, &meta);
+                if let Some(tail) = self.tails.get_mut(&identity) {
+                    tail.headers = headers;
+                    tail.file = File::open(&tail.path).ok();
+                    tail.wanted = false;
+                }
+            }
+        }
+    }
+
+    /// The headers of the file that now has the name `path`, which are those of its predecessor.
+    fn finder_headers(&self, path: &Path) -> Arc<[(String, String)]> {
+        let namesake = self.tails.values().find(|tail| tail.path == path);
+        namesake.map_or_else(|| Arc::from([]), |tail| Arc::clone(&tail.headers))
+    }
+
+    /// Rotated files first, then as Flume does: by time of modification, the oldest first.
+    fn in_order(&self) -> Vec<Identity> {
+        let mut order: Vec<_> = self
+            .tails
+            .iter()
+            .map(|(identity, tail)| (tail.wanted, tail.modified, *identity))
+            .collect();
+        order.sort_unstable_by_key(|(wanted, modified, identity)| {
+            (*wanted, *modified, identity.inode)
+        });
+        order.into_iter().map(|(_, _, identity)| identity).collect()
+    }
+
+    /// Takes what one file has to give now; true if it gave anything.
+    fn visit(
+        &mut self,
+        identity: Identity,
+        out: &ChannelProcessor,
+        stop: &Stop,
+    ) -> Result<bool, BoxError> {
+        let Some(tail) = self.tails.get_mut(&identity) else {
+            return Ok(false);
+        };
+        let len = match tail.measure(&identity, self.options.idle_timeout) {
+            Ok(Some(len)) => len,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                out.counters().event_read_fail.fetch_add(1, Relaxed);
+                warn!(source = self.options.source, file = %tail.path.display(), %error, "cannot read; tried again");
+                return Ok(false);
+            }
+        };
+        if len < tail.pos {
+            warn!(source = self.options.source, file = %tail.path.display(), pos = tail.pos, len,
+                "the file was truncated; it is read from its start");
+            tail.pos = 0;
+            tail.exhausted_at = 0;
+        }
+        if len <= tail.exhausted_at {
+            return Ok(false);
+        }
+        self.window.bytes.clear();
+        self.window.start = tail.pos;
+        let mut moved = false;
+        for _ in 0..self.options.max_batches {
+            if !self.next_batch(identity, len, out, stop)? {
+                break;
+            }
+            moved = true;
+            self.write_positions(false);
+            if stop.is_set() {
+                break;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Delivers the next batch of complete lines before offset `end`; false if there is none.
+    fn next_batch(
+        &mut self,
+        identity: Identity,
+        end: u64,
+        out: &ChannelProcessor,
+        stop: &Stop,
+    ) -> Result<bool, BoxError> {
+        let Self {
+            tails,
+            window,
+            builder,
+            options,
+            ..
+        } = self;
+        let Some(tail) = tails.get_mut(&identity) else {
+            return Ok(false);
+        };
+        let Some(file) = &tail.file else {
+            return Ok(false);
+        };
+        builder.clear();
+        let next = match fill(file, window, end, builder, options) {
+            Ok(next) => next,
+            Err(error) => {
+                out.counters().event_read_fail.fetch_add(1, Relaxed);
+                warn!(source = options.source, file = %tail.path.display(), %error, "cannot read; tried again");
+                return Ok(false);
+            }
+        };
+        if builder.is_empty() {
+            tail.exhausted_at = end;
+            return Ok(false);
+        }
+        tail.deliver(builder, options, out, stop)?;
+        tail.pos = next;
+        tail.exhausted_at = next;
+        Ok(true)
+    }
+
+    /// Closes files that have been quiet for the idle timeout, sending what is left in them.
+    fn close_quiet(&mut self, out: &ChannelProcessor, stop: &Stop) -> Result<(), BoxError> {
+        let Self {
+            tails,
+            window,
+            builder,
+            options,
+            ..
+        } = self;
+        for tail in tails.values_mut() {
+            let Some(file) = &tail.file else { continue };
+            if tail.changed.elapsed() < options.idle_timeout {
+                continue;
+            }
+            if tail.len > tail.pos {
+                *window = Window {
+                    bytes: std::mem::take(&mut window.bytes),
+                    start: tail.pos,
+                };
+                window.bytes.clear();
+                builder.clear();
+                fill(file, window, tail.len, builder, options)?;
+                if builder.is_empty() && !window.bytes.is_empty() {
+                    push(builder, window.start, &window.bytes, options)?;
+                    let next = window.start + window.bytes.len() as u64;
+                    tail.deliver(builder, options, out, stop)?;
+                    tail.pos = next;
+                    tail.exhausted_at = next;
+                }
+            }
+            tail.file = None;
+        }
+        Ok(())
+    }
+
+    /// Writes the position file if it is time to and anything has changed.
+    ///
+    /// A failure is reported and tried again at the next interval: it costs repeated events after a
+    /// crash, while ending the source would cost more.
+    fn write_positions(&mut self, now: bool) {
+        let Some(path) = &self.options.position_file else {
+            return;
+        };
+        if !now && self.last_write.elapsed() < self.options.write_interval {
+            return;
+        }
+        self.last_write = Instant::now();
+        if self.first_look {
+            // Nothing has been looked at: what was saved stays saved.
+            return;
+        }
+        let mut positions: Vec<Position> = self
+            .tails
+            .iter()
+            .map(|(identity, tail)| Position {
+                inode: identity.inode,
+                pos: tail.pos,
+                file: tail.path.clone(),
+            })
+            .collect();
+        positions.sort_unstable_by(|one, two| one.file.cmp(&two.file));
+        if positions == self.written {
+            return;
+        }
+        match position::store(path, &positions) {
+            Ok(()) => self.written = positions,
+            Err(error) => {
+                warn!(source = self.options.source, %error, "positions not written; tried again")
+            }
+        }
+    }
+}
+
+impl Tail {
+    /// The file's length, opening it unless it is at rest; `None` if it is at rest or gone.
+    ///
+    /// A file that was written to lately is opened even if all of it has been read: should it grow
+    /// and be renamed before the next look, the open file is the only way to its last lines.
+    fn measure(&mut self, identity: &Identity, idle_timeout: Duration) -> io::Result<Option<u64>> {
+        if self.file.is_none() {
+            let Ok(meta) = fs::metadata(&self.path) else {
+                return Ok(None);
+            };
+            let age = meta
+                .modified()
+                .ok()
+                .and_then(|modified| modified.elapsed().ok());
+            if meta.len() == self.pos && age.is_some_and(|age| age >= idle_timeout) {
+                return Ok(None);
+            }
+            let file = File::open(&self.path)?;
+            // The name may mean another file by now; the next look sorts that out.
+            if Identity::of(&file.metadata()?) != *identity {
+                return Ok(None);
+            }
+            self.file = Some(file);
+            self.changed = Instant::now();
+        }
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        let len = file.metadata()?.len();
+        if len != self.len {
+            self.len = len;
+            self.changed = Instant::now();
+        }
+        Ok(Some(len))
+    }
+
+    fn deliver(
+        &self,
+        builder: &mut BatchBuilder,
+        options: &Options,
+        out: &ChannelProcessor,
+        stop: &Stop,
+    ) -> Result<(), BoxError> {
+        for (key, value) in self.headers.iter() {
+            builder.common_header(key, value)?;
+        }
+        if let Some(key) = &options.path_header {
+            builder.common_header(key, &self.path.to_string_lossy())?;
+        }
+        let counters = out.counters();
+        counters.append_batch_received.fetch_add(1, Relaxed);
+        out.deliver(builder.finish(), stop)?;
+        counters.append_batch_accepted.fetch_add(1, Relaxed);
+        Ok(())
+    }
+}
+
+/// Puts the next complete lines before offset `end` into the batch; answers the offset behind them.
+/// The window begins there afterwards.
+fn fill(
+    file: &File,
+    window: &mut Window,
+    end: u64,
+    builder: &mut BatchBuilder,
+    options: &Options,
+) -> Result<u64, io::Error> {
+    let too_long = |error| io::Error::other(error);
+    loop {
+        let mut used = 0;
+        while builder.len() < options.batch_size && builder.bytes() < MAX_BATCH_BYTES {
+            let Some(len) = memchr::memchr(b'\n', &window.bytes[used..]) else {
+                break;
+            };
+            let line = &window.bytes[used..used + len];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            push(builder, window.start + used as u64, line, options).map_err(too_long)?;
+            used += len + 1;
+        }
+        let full = builder.len() >= options.batch_size || builder.bytes() >= MAX_BATCH_BYTES;
+        window.start += used as u64;
+        window.bytes.drain(..used);
+        if full {
+            return Ok(window.start);
+        }
+        if window.bytes.len() >= MAX_LINE {
+            warn!(
+                source = options.source,
+                bytes = window.bytes.len(),
+                "a line is too long; it is cut into several events"
+            );
+            push(builder, window.start, &window.bytes, options).map_err(too_long)?;
+            window.start += window.bytes.len() as u64;
+            window.bytes.clear();
+            return Ok(window.start);
+        }
+        let have = window.bytes.len();
+        let read_at = window.start + have as u64;
+        // As much again as is there, so that a long line is not searched over and over.
+        let want = (CHUNK.max(have) as u64).min(end.saturating_sub(read_at)) as usize;
+        window.bytes.resize(have + want, 0);
+        let got = if want == 0 {
+            0
+        } else {
+            file.read_at(&mut window.bytes[have..], read_at)?
+        };
+        window.bytes.truncate(have + got);
+        if got == 0 {
+            return Ok(window.start);
+        }
+    }
+}
+
+fn push(
+    builder: &mut BatchBuilder,
+    offset: u64,
+    line: &[u8],
+    options: &Options,
+) -> Result<(), crate::event::TooLong> {
+    let mut event = builder.event();
+    if options.byte_offset_header {
+        event.header("byteoffset", &offset.to_string());
+    }
+    event.body(line);
+    event.end()
+}
