@@ -2,6 +2,7 @@
 //!
 //! | kind | where the events are | after a crash |
 //! |---|---|---|
+//! | [`file`] | on disk | all there |
 //! | [`memory`] | in memory | lost |
 //!
 //! One file per kind, one line in [`KINDS`]; every kind passes the suite in `conformance.rs`.
@@ -21,13 +22,14 @@ use crate::metrics::ChannelCounters;
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod file;
 pub mod memory;
 
 /// What a kind of channel builds.
 pub type ArcChannel = Arc<dyn Channel>;
 
 /// All kinds of channels, sorted by name without regard to case.
-pub static KINDS: &[&Kind<ArcChannel>] = &[&memory::KIND];
+pub static KINDS: &[&Kind<ArcChannel>] = &[&file::KIND, &memory::KIND];
 
 /// Why a channel did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -130,6 +132,11 @@ pub trait Channel: Send + Sync + Debug {
 
     /// Its counters.
     fn counters(&self) -> &ChannelCounters;
+
+    /// Numbers beyond the counters that all channels have, under Flume's names (`Unhealthy`, …).
+    fn extra_metrics(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 
     /// Ends all waits and refuses new transactions. Called once, when sources and sinks have ended.
     fn close(&self);

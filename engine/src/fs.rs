@@ -82,7 +82,10 @@ pub trait Fs: Debug + Send + Sync {
 }
 
 /// An open file.
-#[expect(clippy::len_without_is_empty, reason = "a size in bytes, not a collection")]
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "a size in bytes, not a collection"
+)]
 pub trait File: Debug + Send + Sync {
     /// Writes all of `bytes` at `offset`, extending the file if need be.
     ///

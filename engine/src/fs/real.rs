@@ -21,7 +21,9 @@ struct RealFile(fs::File);
 
 /// The file whose lock is held.
 #[derive(Debug)]
-struct RealLock(#[expect(dead_code, reason = "held for its drop: closing lets go of the lock")] fs::File);
+struct RealLock(
+    #[expect(dead_code, reason = "held for its drop: closing lets go of the lock")] fs::File,
+);
 
 impl Lock for RealLock {}
 
@@ -31,7 +33,12 @@ impl Fs for RealFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -65,7 +72,12 @@ impl Fs for RealFs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(RealLock(file))),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
@@ -129,7 +141,10 @@ mod tests {
         assert_eq!(RealFs.list(dir.path()).unwrap(), [two.clone()]);
         assert_eq!(RealFs.open(&two, true).unwrap().len().unwrap(), 8);
         RealFs.remove(&two).unwrap();
-        assert_eq!(RealFs.open(&two, false).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            RealFs.open(&two, false).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
         assert!(RealFs.free_space(dir.path()).unwrap() > 0);
     }
 
@@ -138,7 +153,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("in_use.lock");
         let held = RealFs.lock(&path).unwrap();
-        assert_eq!(RealFs.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            RealFs.lock(&path).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
         drop(held);
         RealFs.lock(&path).unwrap();
     }

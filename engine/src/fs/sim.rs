@@ -43,9 +43,18 @@ enum Waiting {
 /// A change of names that no sync of the directory has covered yet.
 #[derive(Debug, Clone)]
 enum NameChange {
-    Create { path: PathBuf, inode: u64 },
-    Rename { from: PathBuf, to: PathBuf, inode: u64 },
-    Remove { path: PathBuf },
+    Create {
+        path: PathBuf,
+        inode: u64,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+        inode: u64,
+    },
+    Remove {
+        path: PathBuf,
+    },
 }
 
 impl NameChange {
@@ -103,7 +112,8 @@ impl Waiting {
                         if content.len() < sector_end {
                             content.resize(sector_end, 0);
                         }
-                        content[at..sector_end].copy_from_slice(&bytes[at - offset..sector_end - offset]);
+                        content[at..sector_end]
+                            .copy_from_slice(&bytes[at - offset..sector_end - offset]);
                     }
                     at = sector_end;
                 }
@@ -148,7 +158,9 @@ impl State {
             return Err(io::Error::other("the simulated power is off"));
         }
         if boot != self.boot {
-            return Err(io::Error::other("a file handle from before the simulated restart"));
+            return Err(io::Error::other(
+                "a file handle from before the simulated restart",
+            ));
         }
         Ok(())
     }
@@ -162,7 +174,9 @@ impl State {
 
     /// Decides what a file keeps of its waiting changes.
     fn decide(&mut self, inode: u64) {
-        let Some(mut file) = self.inodes.remove(&inode) else { return };
+        let Some(mut file) = self.inodes.remove(&inode) else {
+            return;
+        };
         for change in std::mem::take(&mut file.waiting) {
             match self.draw() % 3 {
                 0 => {}
@@ -191,7 +205,11 @@ impl State {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().filter_map(|inode| self.inodes.get(inode)).map(|file| file.visible.len() as u64).sum()
+        self.names
+            .values()
+            .filter_map(|inode| self.inodes.get(inode))
+            .map(|file| file.visible.len() as u64)
+            .sum()
     }
 
     fn change(&mut self, inode: u64, change: Waiting) -> io::Result<()> {
@@ -200,8 +218,11 @@ impl State {
             Waiting::SetLen(len) => *len,
         };
         let used = self.used();
-        let Some(file) = self.inodes.get_mut(&inode) else { return Err(io::ErrorKind::NotFound.into()) };
-        if grown > file.visible.len() && used + (grown - file.visible.len()) as u64 > self.capacity {
+        let Some(file) = self.inodes.get_mut(&inode) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if grown > file.visible.len() && used + (grown - file.visible.len()) as u64 > self.capacity
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         change.apply(&mut file.visible, || true);
@@ -321,9 +342,19 @@ impl SimDisk {
     /// `NotFound` if there is no such file, or no such byte in it.
     pub fn flip(&self, path: &Path, offset: usize) -> io::Result<()> {
         let mut state = self.state();
-        let inode = state.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
-        let file = state.inodes.get_mut(&inode).ok_or(io::ErrorKind::NotFound)?;
-        *file.visible.get_mut(offset).ok_or(io::ErrorKind::NotFound)? ^= 0x40;
+        let inode = state
+            .names
+            .get(path)
+            .copied()
+            .ok_or(io::ErrorKind::NotFound)?;
+        let file = state
+            .inodes
+            .get_mut(&inode)
+            .ok_or(io::ErrorKind::NotFound)?;
+        *file
+            .visible
+            .get_mut(offset)
+            .ok_or(io::ErrorKind::NotFound)? ^= 0x40;
         if let Some(byte) = file.durable.get_mut(offset) {
             *byte ^= 0x40;
         }
@@ -369,7 +400,11 @@ impl Fs for SimDisk {
         state.alive(boot)?;
         if let Some(inode) = state.names.get(path).copied() {
             drop(state);
-            let file = Arc::new(SimFile { disk: self.clone(), inode, boot });
+            let file = Arc::new(SimFile {
+                disk: self.clone(),
+                inode,
+                boot,
+            });
             file.set_len(0)?;
             return Ok(file);
         }
@@ -377,25 +412,51 @@ impl Fs for SimDisk {
         state.next_inode += 1;
         state.inodes.insert(inode, Inode::default());
         drop(state);
-        self.rename_like("create", NameChange::Create { path: path.to_path_buf(), inode })?;
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, boot }))
+        self.rename_like(
+            "create",
+            NameChange::Create {
+                path: path.to_path_buf(),
+                inode,
+            },
+        )?;
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            inode,
+            boot,
+        }))
     }
 
     fn open(&self, path: &Path, _read_only: bool) -> io::Result<Arc<dyn File>> {
         let state = self.state();
         state.alive(state.boot)?;
-        let inode = state.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, boot: state.boot }))
+        let inode = state
+            .names
+            .get(path)
+            .copied()
+            .ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            inode,
+            boot: state.boot,
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let state = self.state();
         state.alive(state.boot)?;
-        let inode = state.names.get(from).copied().ok_or(io::ErrorKind::NotFound)?;
+        let inode = state
+            .names
+            .get(from)
+            .copied()
+            .ok_or(io::ErrorKind::NotFound)?;
         drop(state);
         self.rename_like(
             "rename",
-            NameChange::Rename { from: from.to_path_buf(), to: to.to_path_buf(), inode },
+            NameChange::Rename {
+                from: from.to_path_buf(),
+                to: to.to_path_buf(),
+                inode,
+            },
         )
     }
 
@@ -406,7 +467,12 @@ impl Fs for SimDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         drop(state);
-        self.rename_like("remove", NameChange::Remove { path: path.to_path_buf() })
+        self.rename_like(
+            "remove",
+            NameChange::Remove {
+                path: path.to_path_buf(),
+            },
+        )
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -415,7 +481,12 @@ impl Fs for SimDisk {
         if !state.dirs.contains(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(state.names.keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
+        Ok(state
+            .names
+            .keys()
+            .filter(|path| path.parent() == Some(dir))
+            .cloned()
+            .collect())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -424,7 +495,8 @@ impl Fs for SimDisk {
         let cut = state.step("sync_dir");
         if !cut || state.draw() & 1 == 0 {
             let waiting = std::mem::take(&mut state.waiting_names);
-            let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|change| change.is_in(dir));
+            let (now, later): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|change| change.is_in(dir));
             for change in now {
                 change.apply(&mut state.durable_names);
             }
@@ -440,7 +512,11 @@ impl Fs for SimDisk {
         if !state.locks.insert(path.to_path_buf()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(SimLock { disk: self.clone(), path: path.to_path_buf(), boot }))
+        Ok(Box::new(SimLock {
+            disk: self.clone(),
+            path: path.to_path_buf(),
+            boot,
+        }))
     }
 
     fn free_space(&self, _dir: &Path) -> io::Result<u64> {
@@ -455,14 +531,22 @@ impl File for SimFile {
         let mut state = self.disk.state();
         state.alive(self.boot)?;
         let cut = state.step("write");
-        state.change(self.inode, Waiting::Write { offset: offset as usize, bytes: bytes.to_vec() })?;
+        state.change(
+            self.inode,
+            Waiting::Write {
+                offset: offset as usize,
+                bytes: bytes.to_vec(),
+            },
+        )?;
         if cut { Err(state.cut()) } else { Ok(()) }
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.state();
         state.alive(self.boot)?;
-        let Some(file) = state.inodes.get(&self.inode) else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(file) = state.inodes.get(&self.inode) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
         let start = (offset as usize).min(file.visible.len());
         let count = buffer.len().min(file.visible.len() - start);
         buffer[..count].copy_from_slice(&file.visible[start..start + count]);
@@ -476,7 +560,11 @@ impl File for SimFile {
         if state.fail_sync_at.is_some_and(|at| state.operations >= at) {
             state.fail_sync_at = None;
             state.decide(self.inode);
-            return Err(if cut { state.cut() } else { io::Error::from_raw_os_error(5) });
+            return Err(if cut {
+                state.cut()
+            } else {
+                io::Error::from_raw_os_error(5)
+            });
         }
         if (!cut || state.draw() & 1 == 0)
             && let Some(file) = state.inodes.get_mut(&self.inode)

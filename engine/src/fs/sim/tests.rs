@@ -43,10 +43,16 @@ fn an_unsynced_write_is_kept_dropped_or_torn_at_sectors() {
         }
         for sector in content.chunks(SECTOR) {
             let inner = &sector[100..];
-            assert!(inner.iter().all(|byte| *byte == inner[0]) || sector[..100].iter().all(|b| *b == sector[0]));
+            assert!(
+                inner.iter().all(|byte| *byte == inner[0])
+                    || sector[..100].iter().all(|b| *b == sector[0])
+            );
         }
     }
-    assert!(kept > 20 && dropped > 20 && torn > 20, "{kept} {dropped} {torn}");
+    assert!(
+        kept > 20 && dropped > 20 && torn > 20,
+        "{kept} {dropped} {torn}"
+    );
 }
 
 #[test]
@@ -62,7 +68,11 @@ fn names_may_be_lost_until_the_directory_is_synced() {
         disk.power_on();
         let names = disk.list(Path::new("/d")).unwrap();
         assert_eq!(names.len(), 1, "a rename leaves one name, never none");
-        if names[0].ends_with("g") { new += 1 } else { old += 1 }
+        if names[0].ends_with("g") {
+            new += 1
+        } else {
+            old += 1
+        }
         assert!(!synced || names[0].ends_with("g"));
     }
     assert!(old > 10 && new > 60, "{old} {new}");
@@ -106,7 +116,10 @@ fn a_killed_process_loses_locks_but_no_bytes() {
     assert_eq!(read(&disk, "/d/f")[0], 2);
     let again = disk.lock(Path::new("/d/lock")).unwrap();
     drop(lock);
-    assert!(disk.lock(Path::new("/d/lock")).is_err(), "a dead lock's drop frees nothing");
+    assert!(
+        disk.lock(Path::new("/d/lock")).is_err(),
+        "a dead lock's drop frees nothing"
+    );
     drop(again);
 }
 
@@ -115,7 +128,12 @@ fn a_full_disk_says_so() {
     let (disk, file) = disk(5);
     disk.set_capacity(4 * SECTOR as u64 + 10);
     file.write_at(&[2; 20], 0).unwrap();
-    assert_eq!(file.write_at(&[2; 20], 4 * SECTOR as u64).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(
+        file.write_at(&[2; 20], 4 * SECTOR as u64)
+            .unwrap_err()
+            .kind(),
+        io::ErrorKind::StorageFull
+    );
     assert_eq!(disk.free_space(Path::new("/d")).unwrap(), 10);
 }
 
