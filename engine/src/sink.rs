@@ -2,6 +2,9 @@
 //!
 //! | kind | where it writes |
 //! |---|---|
+//! | [`avro`] | to an avro source, by Flume's Avro RPC |
+//! | [`file_roll`] | to files of a local directory |
+//! | [`logger`] | to the agent's log |
 //! | [`null`] | nowhere |
 //!
 //! One file per kind, one line in [`KINDS`].
@@ -15,13 +18,19 @@ use crate::metrics::SinkCounters;
 pub use crate::source::BoxError;
 use crate::stop::Stop;
 
+pub mod avro;
+pub mod file_roll;
+pub mod logger;
 pub mod null;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// What a kind of sink builds.
 pub type BoxSink = Box<dyn Sink>;
 
 /// All kinds of sinks, sorted by name without regard to case.
-pub static KINDS: &[&Kind<BoxSink>] = &[&null::KIND];
+pub static KINDS: &[&Kind<BoxSink>] = 
+    &[&avro::KIND, &file_roll::KIND, &logger::KIND, &null::KIND];
 
 /// How long a sink waits for the first event of a take. Short enough that a stop is seen at once,
 /// long enough that an idle agent costs nothing.
