@@ -12,7 +12,9 @@
 //! | [`context`], [`kind`] | a component's settings, and what a kind says about the keys it knows |
 //! | [`metrics`], [`stop`], [`clock`] | counters under Flume's names, the end of an agent, time |
 
+pub mod agent;
 pub mod channel;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -24,6 +26,7 @@ pub mod kind;
 pub mod metrics;
 pub mod processor;
 pub mod properties;
+pub mod runner;
 pub mod selector;
 pub mod sink;
 pub mod sink_processor;

@@ -3,8 +3,18 @@
 //! Each component has one struct of atomic counters. The names are those of Flume 1.11's monitored
 //! counter groups, so dashboards made for Flume keep working; a counter that a component never
 //! moves stays 0, as it does there.
+//!
+//! [`Registry::json`] is Flume's own form: an object of `TYPE.name`, all values text.
+//! [`Registry::prometheus`] has one family per counter, `Flume_<name>`, with `_total` behind what
+//! only grows, and the labels `component` (`CHANNEL`) and `name` (`c1`).
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use crate::channel::ArcChannel;
+
+pub mod http;
 
 /// Defines a struct of counters, and lists them under Flume's names in Flume's order.
 macro_rules! counters {
@@ -106,5 +116,201 @@ impl SinkCounters {
             _ => &self.batch_complete,
         };
         counter.fetch_add(1, Relaxed);
+    }
+}
+
+/// What a group of counters belongs to.
+#[derive(Debug)]
+pub enum Group {
+    /// A source.
+    Source(Arc<SourceCounters>),
+    /// A channel.
+    Channel(ArcChannel),
+    /// A sink.
+    Sink(Arc<SinkCounters>),
+}
+
+impl Group {
+    /// Flume's word for it.
+    fn word(&self) -> &'static str {
+        match self {
+            Group::Source(_) => "SOURCE",
+            Group::Channel(_) => "CHANNEL",
+            Group::Sink(_) => "SINK",
+        }
+    }
+}
+
+/// A component's counters, with the times at which it was started and stopped.
+#[derive(Debug)]
+pub struct Member {
+    name: String,
+    group: Group,
+    started: AtomicI64,
+    stopped: AtomicI64,
+}
+
+impl Member {
+    /// The counters of component `name`, not started yet.
+    #[must_use]
+    pub fn new(name: &str, group: Group) -> Self {
+        let (started, stopped) = (AtomicI64::new(0), AtomicI64::new(0));
+        Self {
+            name: name.to_owned(),
+            group,
+            started,
+            stopped,
+        }
+    }
+
+    /// Notes that the component runs since `unix_millis`.
+    pub fn note_start(&self, unix_millis: i64) {
+        self.started.store(unix_millis, Relaxed);
+    }
+
+    /// Notes that the component ended at `unix_millis`.
+    pub fn note_stop(&self, unix_millis: i64) {
+        self.stopped.store(unix_millis, Relaxed);
+    }
+
+    /// All values under Flume's names; the second part says whether a value only grows.
+    fn values(&self) -> Vec<(&'static str, bool, String)> {
+        let counters = match &self.group {
+            Group::Source(counters) => counters.entries(),
+            Group::Channel(channel) => channel
+                .counters()
+                .entries()
+                .into_iter()
+                .chain(channel.extra_metrics())
+                .collect(),
+            Group::Sink(counters) => counters.entries(),
+        };
+        let counter = |(name, value): (&'static str, u64)| {
+            (
+                name,
+                name.ends_with("Count") && name != "OpenConnectionCount" || name.ends_with("Fail"),
+                value.to_string(),
+            )
+        };
+        let mut values: Vec<_> = counters.into_iter().map(counter).collect();
+        if let Group::Channel(channel) = &self.group {
+            let fill = channel.fill();
+            let percentage = fill.events as f64 / (fill.capacity.max(1) as f64) * 100.0;
+            values.push(("ChannelSize", false, fill.events.to_string()));
+            values.push(("ChannelCapacity", false, fill.capacity.to_string()));
+            values.push(("ChannelFillPercentage", false, format!("{percentage:?}")));
+        }
+        values.push(("StartTime", false, self.started.load(Relaxed).to_string()));
+        values.push(("StopTime", false, self.stopped.load(Relaxed).to_string()));
+        values
+    }
+}
+
+/// The counters of all components of an agent.
+#[derive(Debug, Default)]
+pub struct Registry {
+    members: Vec<Arc<Member>>,
+}
+
+impl Registry {
+    /// A registry of `members`, shown in this order.
+    #[must_use]
+    pub fn new(members: Vec<Arc<Member>>) -> Self {
+        Self { members }
+    }
+
+    /// What Flume answers at `/metrics`.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let mut all = serde_json::Map::new();
+        for member in &self.members {
+            let mut object = serde_json::Map::new();
+            for (name, _, value) in member.values() {
+                object.insert(name.to_owned(), value.into());
+            }
+            object.insert("Type".to_owned(), member.group.word().into());
+            all.insert(
+                format!("{}.{}", member.group.word(), member.name),
+                object.into(),
+            );
+        }
+        serde_json::Value::Object(all).to_string()
+    }
+
+    /// The same numbers in the text format of Prometheus (version 0.0.4).
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        let mut families: std::collections::BTreeMap<(&str, bool), String> = Default::default();
+        for member in &self.members {
+            for (name, grows, value) in member.values() {
+                let samples = families.entry((name, grows)).or_default();
+                let suffix = if grows { "_total" } else { "" };
+                // Writing to a String cannot fail.
+                let _ = writeln!(
+                    samples,
+                    "Flume_{name}{suffix}{{component=\"{}\",name=\"{}\"}} {value}",
+                    member.group.word(),
+                    member.name.replace('\\', "\\\\").replace('"', "\\\""),
+                );
+            }
+        }
+        let mut text = String::new();
+        for ((name, grows), samples) in families {
+            let (suffix, sort) = if grows {
+                ("_total", "counter")
+            } else {
+                ("", "gauge")
+            };
+            let _ = write!(text, "# TYPE Flume_{name}{suffix} {sort}\n{samples}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+
+    fn registry() -> Registry {
+        let channel =
+            (crate::channel::memory::KIND.build)(&Context::from_example("c1", "")).unwrap();
+        let source = Arc::new(SourceCounters::default());
+        source.event_received.fetch_add(12, Relaxed);
+        let source = Member::new("r1", Group::Source(source));
+        source.note_start(1_700_000_000_000);
+        let sink = Member::new("k1", Group::Sink(Arc::default()));
+        let channel = Member::new("c1", Group::Channel(channel));
+        Registry::new([source, channel, sink].map(Arc::new).into())
+    }
+
+    #[test]
+    fn json_is_flumes() {
+        let json: serde_json::Value = serde_json::from_str(&registry().json()).unwrap();
+        assert_eq!(json["SOURCE.r1"]["EventReceivedCount"], "12");
+        assert_eq!(json["SOURCE.r1"]["StartTime"], "1700000000000");
+        assert_eq!(json["SOURCE.r1"]["Type"], "SOURCE");
+        assert_eq!(json["CHANNEL.c1"]["ChannelCapacity"], "100");
+        assert_eq!(json["CHANNEL.c1"]["ChannelFillPercentage"], "0.0");
+        assert_eq!(json["SINK.k1"]["BatchEmptyCount"], "0");
+        assert!(
+            json["SINK.k1"]
+                .as_object()
+                .unwrap()
+                .values()
+                .all(serde_json::Value::is_string)
+        );
+    }
+
+    #[test]
+    fn prometheus_groups_by_family() {
+        let text = registry().prometheus();
+        assert!(text.contains(
+            "# TYPE Flume_EventReceivedCount_total counter\n\
+             Flume_EventReceivedCount_total{component=\"SOURCE\",name=\"r1\"} 12\n"
+        ));
+        assert!(text.contains("# TYPE Flume_ChannelSize gauge\n"));
+        assert_eq!(text.matches("# TYPE Flume_StartTime ").count(), 1);
+        assert_eq!(text.matches("\nFlume_StartTime{").count(), 3);
     }
 }
