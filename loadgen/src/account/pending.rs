@@ -30,6 +30,11 @@ impl Pending {
         self.end = batch.first + u64::from(batch.count);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.batches.len()
+    }
+
     /// The intended instant of the first event that is owed and not stored.
     pub(super) fn oldest(&mut self, producer: u16, ledger: &Ledger) -> Option<Micros> {
         let stored_to = ledger.stored_to(producer, self.batches.front()?.0);

@@ -112,7 +112,7 @@ impl Ledger {
             not_refused.union_with(&producer.acked);
             acked += producer.acked.len();
             refused += issued.len() - issued.common(&not_refused);
-            recovered += stored_issued - stored.common(&producer.acked);
+            recovered += stored_issued.saturating_sub(stored.common(&producer.acked));
             self.add_owed(producer, &mut totals);
             self.add_duplicates(producer, &mut totals);
         }
