@@ -314,13 +314,11 @@ impl<'a> Pump<'a> {
                 self.flush()?;
             }
             let (readable, error_readable) = wait(&stdout, stderr.as_ref(), self.patience())?;
-            if error_readable {
-                if let Some(pipe) = &mut stderr {
-                    let got = pipe.read(&mut buffer)?;
-                    self.log(&buffer[..got]);
-                    if got == 0 {
-                        stderr = None;
-                    }
+            if error_readable && let Some(pipe) = &mut stderr {
+                let got = pipe.read(&mut buffer)?;
+                self.log(&buffer[..got]);
+                if got == 0 {
+                    stderr = None;
                 }
             }
             if readable {

@@ -92,12 +92,12 @@ impl Group {
         let stamp = fs::metadata(&self.directory)
             .and_then(|meta| meta.modified())
             .ok();
-        if self.cached {
-            if let (Some(stamp), Some((old, at))) = (stamp, self.listed) {
-                if stamp == old && stamp + COARSEST_STAMP < at {
-                    return;
-                }
-            }
+        if self.cached
+            && let (Some(stamp), Some((old, at))) = (stamp, self.listed)
+            && stamp == old
+            && stamp + COARSEST_STAMP < at
+        {
+            return;
         }
         let at = SystemTime::now();
         self.files.clear();

@@ -76,10 +76,10 @@ impl FrameDecoder {
                 if self.buffer_left == 0 && self.next_buffer() {
                     return Ok(true);
                 }
-            } else if let Some(word) = self.word(input) {
-                if self.header(word)? {
-                    return Ok(true);
-                }
+            } else if let Some(word) = self.word(input)
+                && self.header(word)?
+            {
+                return Ok(true);
             }
         }
         Ok(false)
