@@ -10,7 +10,6 @@ use flume_bench_reports::record::Known;
 #[path = "../tests/samples/records.rs"]
 #[expect(
     dead_code,
-    unreachable_pub,
     clippy::unwrap_used,
     reason = "shared with the tests, which use all of it and may unwrap"
 )]

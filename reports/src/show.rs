@@ -47,6 +47,17 @@ pub fn decimal(value: f64) -> String {
     text
 }
 
+/// A number for the tick of an axis: `500`, `20k`, `1.5M`.
+#[must_use]
+pub fn compact(value: f64) -> String {
+    match value.abs() {
+        1e9.. => decimal(value / 1e9) + "G",
+        1e6.. => decimal(value / 1e6) + "M",
+        1e3.. => decimal(value / 1e3) + "k",
+        _ => decimal(value),
+    }
+}
+
 /// A duration given in µs: `850 µs`, `12.3 ms`, `1.93 s`, `2 min 5 s`, `2 h`.
 #[must_use]
 pub fn duration(us: u64) -> String {
@@ -152,11 +163,17 @@ pub fn delay(delay: Ratio) -> String {
         return "-".to_owned();
     };
     let per_event = duration_f64(us);
-    if delay.part < US_PER_HOUR {
-        return format!("{per_event} per event");
+    match delay_hours(delay) {
+        Some(hours) => format!("{per_event} ({hours}) per event"),
+        None => format!("{per_event} per event"),
     }
-    let hours = decimal(us / US_PER_HOUR as f64);
-    format!("{per_event} ({hours} h) per event")
+}
+
+/// The transfer delay in hours, where the run took hours: `0.002 h`.
+#[must_use]
+pub fn delay_hours(delay: Ratio) -> Option<String> {
+    let us = delay.as_f64().filter(|_| delay.part >= US_PER_HOUR)?;
+    Some(decimal(us / US_PER_HOUR as f64) + " h")
 }
 
 /// A rate in events a second from events ÷ µs.
@@ -295,6 +312,12 @@ mod tests {
         assert_eq!(decimal(20.0), "20");
         assert_eq!(decimal(99.96), "100");
         assert_eq!(decimal(f64::NAN), "-");
+    }
+
+    #[test]
+    fn ticks_are_short() {
+        let shown = [0.0, 500.0, 20_000.0, 150_000.0, 1.5e6, 2e9].map(compact);
+        assert_eq!(shown, ["0", "500", "20k", "150k", "1.5M", "2G"]);
     }
 
     #[test]

@@ -187,10 +187,7 @@ mod tests {
         record.latencies.slip.steady = set;
         let table = latencies(&record).unwrap();
         let rows: Vec<&str> = table.lines().collect();
-        assert!(
-            rows.iter()
-                .any(|row| *row == "slip,steady,,50.000000000,2.000000,500,500,1000")
-        );
+        assert!(rows.contains(&"slip,steady,,50.000000000,2.000000,500,500,1000"));
         let last = "ack_response,fault,cut,100.000000000,,1000,1000,1000";
         assert_eq!(rows.last(), Some(&last));
     }

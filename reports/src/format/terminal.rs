@@ -101,6 +101,17 @@ impl Page {
         }
     }
 
+    /// An entry of a list: a dash, and the text beside it.
+    fn item(&mut self, text: &str) {
+        for (i, line) in wrap(&show::clean(text), self.width - 4)
+            .into_iter()
+            .enumerate()
+        {
+            let lead = if i == 0 { "  - " } else { "    " };
+            self.text.push_str(&format!("{lead}{line}\n"));
+        }
+    }
+
     /// A table: the first column to the left, the others to the right.
     pub(crate) fn table(&mut self, header: &[&str], rows: &[Vec<String>]) {
         let mut table = Table::new();
@@ -302,7 +313,7 @@ fn findings(page: &mut Page, record: &RunRecord) {
             &format!("{lost}; still readable in the agent's own channel: {stranded}"),
         );
         for range in record.losses.items.iter().take(SHOWN) {
-            page.paragraph(2, &loss(range));
+            page.item(&loss(range));
         }
         rest(
             page,
@@ -316,7 +327,7 @@ fn findings(page: &mut Page, record: &RunRecord) {
         for file in record.unpublished.items.iter().take(SHOWN) {
             let (events, cause) = (show::plural(file.events, "event"), show::words(&file.cause));
             let during = during(file.fault.as_deref());
-            page.paragraph(2, &format!("{}: {events}, {cause}{during}", file.file));
+            page.item(&format!("{}: {events}, {cause}{during}", file.file));
         }
         rest(
             page,
@@ -331,7 +342,7 @@ fn findings(page: &mut Page, record: &RunRecord) {
             let copies = show::count(file.extra_copies);
             let of = show::plural(file.ids, "event");
             let during = during(file.fault.as_deref());
-            page.paragraph(2, &format!("{}: {copies} extra of {of}{during}", file.file));
+            page.item(&format!("{}: {copies} extra of {of}{during}", file.file));
         }
         rest(
             page,
@@ -347,16 +358,15 @@ fn findings(page: &mut Page, record: &RunRecord) {
             let at = show::known(&anomaly.first_offset_bytes, |at| show::count(*at));
             let (class, detail) = (&anomaly.class, &anomaly.detail);
             let file = &anomaly.file;
-            page.paragraph(
-                2,
-                &format!("{file}: {records} {class}, first at byte {at}: {detail}"),
-            );
+            page.item(&format!(
+                "{file}: {records} {class}, first at byte {at}: {detail}"
+            ));
         }
         rest(
             page,
             record.anomalies.items.len(),
             record.anomalies.not_listed,
-            "entry",
+            "file",
         );
     }
 }
@@ -367,7 +377,11 @@ fn rest(page: &mut Page, listed: usize, not_listed: u64, noun: &str) {
     if hidden > 0 {
         page.paragraph(
             2,
-            &format!("… and {} more of kind {noun}", show::count(hidden)),
+            &format!(
+                "… and {} more {noun}{}",
+                show::count(hidden),
+                if hidden == 1 { "" } else { "s" }
+            ),
         );
     }
 }
@@ -471,7 +485,8 @@ pub(crate) fn fault_lines(fault: &Fault) -> Vec<(&'static str, String)> {
     ));
     let first = show::known_or_why(&fault.recovery.first_stored_us, |us| show::duration(*us));
     let drained = show::known_or_why(&fault.recovery.drained_us, |us| show::duration(*us));
-    let recovery = format!("first event stored {first} after the heal, backlog stored {drained}");
+    let recovery =
+        format!("first event stored {first} after the heal, all of the backlog {drained}");
     lines.push(("recovery", recovery));
     lines
 }
@@ -570,16 +585,13 @@ fn caveats(page: &mut Page, record: &RunRecord, input: &Input<'_>) {
     page.heading("Caveats");
     for window in &record.blind_windows {
         let (from, to) = (show::instant(window.start_us), show::instant(window.end_us));
-        page.paragraph(
-            2,
-            &format!(
-                "The receiver could not read {} {from} to {to}.",
-                window.name
-            ),
-        );
+        page.item(&format!(
+            "The receiver could not read {} {from} to {to}.",
+            window.name
+        ));
     }
     for warning in &all {
-        page.paragraph(2, &format!("{} {}", warning.message, warning.remedy));
+        page.item(&format!("{} {}", warning.message, warning.remedy));
     }
 }
 

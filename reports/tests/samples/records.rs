@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use flume_bench_reports::record::*;
 use flume_bench_reports::series::{Sample, Table, Writer};
+use flume_bench_reports::show;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 use hdrhistogram::Histogram;
 
@@ -16,9 +17,9 @@ const WARM_UP_US: u64 = 5_000_000;
 
 /// A run: its record and its series.
 #[derive(Debug, Clone)]
-pub struct Run {
-    pub record: RunRecord,
-    pub series: Table,
+pub(crate) struct Run {
+    pub(crate) record: RunRecord,
+    pub(crate) series: Table,
 }
 
 /// What the model is told.
@@ -570,7 +571,7 @@ fn events(value: u64) -> Quantity {
 }
 
 /// Three faults, nothing lost.
-pub fn passing() -> Run {
+pub(crate) fn passing() -> Run {
     let plan = Plan {
         load_until_us: 60_000_000,
         end_us: 66_000_000,
@@ -596,7 +597,8 @@ pub fn passing() -> Run {
     record.counts.recovered = 200;
     record.counts.resent = 2_400;
     record.reasons = vec![format!(
-        "Nothing was lost in three faults: all {owed} owed events are stored and published."
+        "Nothing was lost in three faults: all {} owed events are stored and published.",
+        show::count(owed)
     )];
     record.faults = [cut(), outage(), kill()]
         .iter()
@@ -689,7 +691,7 @@ pub fn passing() -> Run {
 }
 
 /// A memory channel that is killed while the store is away: what it held is lost.
-pub fn failing() -> Run {
+pub(crate) fn failing() -> Run {
     let plan = Plan {
         load_until_us: 30_000_000,
         end_us: 38_000_000,
@@ -720,9 +722,10 @@ pub fn failing() -> Run {
         Ratio::new(record.counts.published, record.counts.issued);
     record.reasons = vec![
         format!(
-            "{lost} acked events are lost: the memory channel held them when the agent was killed."
+            "{} acked events are lost: the memory channel held them when the agent was killed.",
+            show::count(lost)
         ),
-        "1840 stored events are not published: their file still has its in-use name.".into(),
+        "1,840 stored events are not published: their file still has its in-use name.".into(),
     ];
     let away = Words3 {
         name: "outage_namenode",
@@ -817,7 +820,7 @@ pub fn failing() -> Run {
 }
 
 /// A fault that nobody noticed: nothing went wrong, and nothing is proven.
-pub fn inconclusive() -> Run {
+pub(crate) fn inconclusive() -> Run {
     let plan = Plan {
         load_until_us: 20_000_000,
         end_us: 22_000_000,
@@ -873,7 +876,7 @@ pub fn inconclusive() -> Run {
 }
 
 /// The worked example: 1000 events read, 950 delivered, 2 hours.
-pub fn worked_example() -> RunRecord {
+pub(crate) fn worked_example() -> RunRecord {
     let counts = Counts {
         issued: 1_000,
         acked: 1_000,

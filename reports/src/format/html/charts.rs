@@ -37,19 +37,19 @@ const OVER_TIME: [OverTime; 6] = [
         title: "Throughput",
         unit: "events/s",
         lines: &[
-            ("stored_per_s", "stored", BLUE),
-            ("acked_per_s", "acked", ORANGE),
             ("offered_per_s", "offered", GREY),
+            ("acked_per_s", "acked", ORANGE),
+            ("stored_per_s", "stored", BLUE),
         ],
         divide: 1.0,
         log: false,
         top: None,
-        y_text: show::decimal,
+        y_text: show::compact,
     },
     OverTime {
         name: "latency",
         title: "Latency",
-        unit: "from the intended instant; powers of ten",
+        unit: "from the intended instant",
         lines: &[
             ("ack_response_us_p99", "answered, p99", ORANGE),
             ("stored_response_us_p50", "stored, p50", TEAL),
@@ -68,7 +68,7 @@ const OVER_TIME: [OverTime; 6] = [
         divide: 1.0,
         log: false,
         top: None,
-        y_text: show::decimal,
+        y_text: show::compact,
     },
     OverTime {
         name: "channel_fill",
@@ -88,7 +88,7 @@ const OVER_TIME: [OverTime; 6] = [
         divide: 1.0,
         log: false,
         top: None,
-        y_text: show::decimal,
+        y_text: show::compact,
     },
     OverTime {
         name: "memory",
@@ -101,7 +101,7 @@ const OVER_TIME: [OverTime; 6] = [
         divide: 1_048_576.0,
         log: false,
         top: None,
-        y_text: show::decimal,
+        y_text: show::compact,
     },
 ];
 
@@ -170,12 +170,13 @@ impl OverTime {
         };
         Some(Figure {
             name: self.name,
-            x: Axis::Linear(0.0, end as f64),
-            x_text: |us| show::duration(us.round() as u64),
+            x: Axis::Time(end.max(1) as f64),
+            x_text: show::decimal,
             y,
             y_text: self.y_text,
             lines,
             shades: shades(record),
+            tall: false,
         })
     }
 
@@ -291,10 +292,11 @@ pub(super) fn by_percentile(record: &RunRecord) -> Result<Option<Value>, Error> 
         y_text: show::duration_f64,
         lines,
         shades: Vec::new(),
+        tall: true,
     };
     let spoken = "Latency by percentile on a scale of one by one minus q; the table below has the \
                   same numbers.";
-    let unit = "each step to the right is ten times rarer; powers of ten";
+    let unit = "to the right ten times rarer";
     ready(&figure, "Latency by percentile", unit, spoken).map(Some)
 }
 

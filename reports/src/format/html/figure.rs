@@ -31,6 +31,8 @@ pub(super) enum Axis {
     Linear(f64, f64),
     /// The same by powers of ten; both above 0.
     Log(f64, f64),
+    /// From 0 to so many µs, in seconds, minutes or hours.
+    Time(f64),
 }
 
 impl Axis {
@@ -41,14 +43,18 @@ impl Axis {
             Self::Log(from, to) => {
                 (value.max(from).log10() - from.log10()) / (to.log10() - from.log10())
             }
+            Self::Time(to) => value / to,
         }
     }
 
-    fn ticks(self, wanted: usize) -> Vec<f64> {
-        match self {
+    /// Where the ticks are, and their texts; a time axis writes its own.
+    fn ticks(self, wanted: usize, text: fn(f64) -> String) -> Vec<(f64, String)> {
+        let ticks = match self {
             Self::Linear(from, to) => scale::linear_ticks(from, to, wanted),
             Self::Log(from, to) => scale::log_ticks(from, to, wanted),
-        }
+            Self::Time(to) => return scale::time_ticks(to, wanted),
+        };
+        ticks.into_iter().map(|at| (at, text(at))).collect()
     }
 }
 
@@ -77,9 +83,9 @@ pub(super) struct Shade {
 pub(super) struct Figure {
     /// Its name, for errors.
     pub(super) name: &'static str,
-    /// The x axis and the text of its ticks.
+    /// The x axis.
     pub(super) x: Axis,
-    /// The text of a tick of the x axis.
+    /// The text of a tick of the x axis, where that is not time.
     pub(super) x_text: fn(f64) -> String,
     /// The y axis.
     pub(super) y: Axis,
@@ -89,6 +95,8 @@ pub(super) struct Figure {
     pub(super) lines: Vec<Line>,
     /// The fault windows.
     pub(super) shades: Vec<Shade>,
+    /// Whether it is half as high again.
+    pub(super) tall: bool,
 }
 
 /// How large a figure is shown, in CSS pixels.
@@ -129,6 +137,12 @@ type Root<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 impl Figure {
     /// Draws the figure at a size; the text is an `<svg>` element.
     pub(super) fn draw(&self, size: Size) -> Result<String, Error> {
+        let height = if self.tall {
+            size.height * 3 / 2
+        } else {
+            size.height
+        };
+        let size = Size { height, ..size };
         let mut text = String::new();
         self.draw_into(size, &mut text)
             .map_err(|reason| Error::Figure {
@@ -189,21 +203,21 @@ impl Figure {
         size: Size,
     ) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
         let grid = placeholder(GRID).stroke_width(SCALE);
-        for tick in self.y.ticks(size.ticks.1) {
+        for (tick, text) in self.y.ticks(size.ticks.1, self.y_text) {
             let y = self.y.place(tick);
             area.draw(&PathElement::new(vec![(0.0, y), (1.0, y)], grid))?;
             let (x, y) = area.map_coordinate(&(0.0, y));
             let style = label(size, INK, HPos::Right, VPos::Center);
-            root.draw(&Text::new((self.y_text)(tick), (x - 16, y), style))?;
+            root.draw(&Text::new(text, (x - 16, y), style))?;
         }
-        for tick in self.x.ticks(size.ticks.0) {
+        for (tick, text) in self.x.ticks(size.ticks.0, self.x_text) {
             let at = self.x.place(tick);
             let (x, y) = area.map_coordinate(&(at, 0.0));
             root.draw(&PathElement::new(vec![(x, y), (x, y + 8)], grid))?;
             // The last label must not run out of the picture.
             let side = if at > 0.97 { HPos::Right } else { HPos::Center };
             let style = label(size, INK, side, VPos::Top);
-            root.draw(&Text::new((self.x_text)(tick), (x, y + 12), style))?;
+            root.draw(&Text::new(text, (x, y + 12), style))?;
         }
         Ok(())
     }
@@ -295,6 +309,7 @@ mod tests {
                 letter: "A".into(),
                 at: [2.0, 4.0, 6.0],
             }],
+            tall: false,
         };
         for size in [WIDE, NARROW] {
             let svg = figure.draw(size).unwrap();

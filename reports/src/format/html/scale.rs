@@ -85,6 +85,40 @@ pub(super) fn linear_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
+/// Round instants from 0 to `end` µs with their text. All are in the unit of the step, so that an
+/// axis does not change from seconds to minutes half way.
+pub(super) fn time_ticks(end: f64, wanted: usize) -> Vec<(f64, String)> {
+    const SECOND: f64 = 1e6;
+    const STEPS: [f64; 14] = [
+        1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0,
+        7_200.0,
+    ];
+    let rough = end / wanted.max(1) as f64 / SECOND;
+    let step = STEPS.into_iter().find(|step| *step >= rough * 0.999);
+    let Some(step) = step.filter(|step| *step > 1.0 || rough > 0.5) else {
+        // Shorter or longer than the list: decimal seconds.
+        let text = |at: f64| crate::show::decimal(at / SECOND) + " s";
+        return linear_ticks(0.0, end, wanted)
+            .into_iter()
+            .map(|at| (at, text(at)))
+            .collect();
+    };
+    let (unit, name) = match step {
+        3_600.0.. => (3_600.0, "h"),
+        60.0.. => (60.0, "min"),
+        _ => (1.0, "s"),
+    };
+    let last = (end / SECOND / step + 1e-9).floor() as u32;
+    let tick = |i: u32| {
+        let seconds = f64::from(i) * step;
+        (
+            seconds * SECOND,
+            format!("{} {name}", crate::show::decimal(seconds / unit)),
+        )
+    };
+    (0..=last).map(tick).collect()
+}
+
 /// Powers of ten within a range, thinned out where there are more than about twice those wanted.
 pub(super) fn log_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
     let (first, last) = (from.log10().ceil() as i32, to.log10().floor() as i32);
@@ -119,6 +153,26 @@ mod tests {
         assert_eq!(linear_ticks(0.0, 1.0, 4), [0.0, 0.5, 1.0]);
         assert_eq!(log_ticks(10.0, 100_000.0, 4), [1e1, 1e2, 1e3, 1e4, 1e5]);
         assert_eq!(linear_ticks(3.0, 3.0, 4), [3.0]);
+    }
+
+    #[test]
+    fn instants_keep_one_unit() {
+        let texts = |end: f64, wanted| -> Vec<String> {
+            time_ticks(end * 1e6, wanted)
+                .into_iter()
+                .map(|(_, text)| text)
+                .collect()
+        };
+        assert_eq!(texts(66.0, 4), ["0 s", "20 s", "40 s", "60 s"]);
+        assert_eq!(
+            texts(610.0, 6),
+            ["0 min", "2 min", "4 min", "6 min", "8 min", "10 min"]
+        );
+        assert_eq!(texts(1.0, 2), ["0 s", "0.5 s", "1 s"]);
+        assert_eq!(
+            texts(36_000.0, 5),
+            ["0 h", "2 h", "4 h", "6 h", "8 h", "10 h"]
+        );
     }
 
     #[test]

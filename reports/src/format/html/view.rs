@@ -116,10 +116,14 @@ fn indicators(record: &RunRecord) -> Vec<Value> {
             show::count(ratio.whole)
         )
     });
-    let delay_lines = vec![
-        show::known(&seen.transfer_delay_us, |d| show::delay(*d)),
-        delay_line,
-    ];
+    let hours = seen
+        .transfer_delay_us
+        .value()
+        .and_then(|ratio| show::delay_hours(*ratio));
+    let per_event = hours.map_or("per event".to_owned(), |hours| {
+        format!("= {hours} per event")
+    });
+    let delay_lines = vec![per_event, delay_line];
     let (rate_value, rate_unit) = split(&show::known(&seen.transfer_rate_events, |rate| {
         show::events_rate(*rate)
     }));
@@ -188,13 +192,10 @@ fn band(record: &RunRecord) -> Value {
     let mut phases = Vec::new();
     for phase in &record.phases {
         let (from, to) = (phase.start_us, phase.end_us);
-        // A name that would not fit is left to the hint.
-        let wide = to.saturating_sub(from) * 100 / end >= 6;
         phases.push(context! {
             name => show::words(&phase.name),
             left => share(from),
             width => width(from, to),
-            wide,
             hint => format!("{} to {}", show::instant(from), show::instant(to)),
         });
     }
@@ -223,14 +224,14 @@ fn band(record: &RunRecord) -> Value {
             note,
         });
     }
-    let ticks: Vec<Value> = super::scale::linear_ticks(0.0, end as f64, 8)
+    let ticks: Vec<Value> = super::scale::time_ticks(end as f64, 8)
         .into_iter()
-        .map(|us| us.round() as u64)
         // A label at the very end would stick out.
-        .filter(|us| us * 100 / end < 97)
-        .map(|us| context! { left => share(us), text => show::duration(us) })
+        .filter(|(us, _)| us / (end as f64) < 0.97)
+        .map(|(us, text)| context! { left => share(us as u64), text })
         .collect();
-    context! { phases, lanes, ticks }
+    let void = record.faults.iter().any(|fault| fault.void.is_some());
+    context! { phases, lanes, ticks, void }
 }
 
 fn latency_rows(record: &RunRecord) -> Vec<Value> {
@@ -349,13 +350,12 @@ fn accounts(record: &RunRecord) -> Vec<Value> {
         "owed and not stored",
         counts.lost > 0,
     );
-    let stranded = show::known_or_why(&counts.stranded, |count| n(*count));
-    row(
-        "stranded",
-        stranded,
-        "the part of lost still readable in the channel",
-        false,
-    );
+    let stranded = show::known(&counts.stranded, |count| n(*count));
+    let why = counts
+        .stranded
+        .reason()
+        .unwrap_or("the part of lost still readable in the channel");
+    row("stranded", stranded, why, false);
     let causes: Vec<String> = counts
         .unpublished_by_cause
         .iter()
@@ -459,11 +459,20 @@ fn losses(record: &RunRecord) -> Value {
         .collect();
     context! {
         rows,
-        not_listed => record.losses.not_listed,
+        not_listed => not_listed(record.losses.not_listed),
         total => record.counts.lost,
         owed => show::count(record.counts.owed),
         text => show::plural(record.counts.lost, "event"),
         stranded => show::known_or_why(&record.counts.stranded, |n| show::count(*n)),
+    }
+}
+
+/// How many entries a cut list lacks; empty where none.
+fn not_listed(entries: u64) -> String {
+    if entries == 0 {
+        String::new()
+    } else {
+        show::count(entries)
     }
 }
 
@@ -497,7 +506,7 @@ fn unpublished(record: &RunRecord) -> Value {
         .collect();
     context! {
         rows,
-        not_listed => record.unpublished.not_listed,
+        not_listed => not_listed(record.unpublished.not_listed),
         total => record.counts.unpublished,
         text => show::plural(record.counts.unpublished, "event"),
     }
@@ -517,7 +526,7 @@ fn duplicates(record: &RunRecord) -> Value {
             }
         })
         .collect();
-    context! { rows, not_listed => record.duplicates.not_listed }
+    context! { rows, not_listed => not_listed(record.duplicates.not_listed) }
 }
 
 fn anomalies(record: &RunRecord) -> Value {
@@ -535,7 +544,7 @@ fn anomalies(record: &RunRecord) -> Value {
             }
         })
         .collect();
-    context! { rows, not_listed => record.anomalies.not_listed }
+    context! { rows, not_listed => not_listed(record.anomalies.not_listed) }
 }
 
 fn objectives(record: &RunRecord) -> Vec<Value> {
