@@ -65,6 +65,10 @@ impl Chunk {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Chunk::Runs(runs) if runs.is_empty())
+    }
+
     pub(super) fn contains(&self, at: u32) -> bool {
         match self {
             Chunk::Runs(runs) => {
