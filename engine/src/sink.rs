@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`avro`] | to an avro source, by Flume's Avro RPC |
 //! | [`file_roll`] | to files of a local directory |
+//! | [`hdfs`] | to files in HDFS |
 //! | [`logger`] | to the agent's log |
 //! | [`null`] | nowhere |
 //!
@@ -20,6 +21,7 @@ use crate::stop::Stop;
 
 pub mod avro;
 pub mod file_roll;
+pub mod hdfs;
 pub mod logger;
 pub mod null;
 #[cfg(test)]
@@ -30,7 +32,7 @@ pub type BoxSink = Box<dyn Sink>;
 
 /// All kinds of sinks, sorted by name without regard to case.
 pub static KINDS: &[&Kind<BoxSink>] = 
-    &[&avro::KIND, &file_roll::KIND, &logger::KIND, &null::KIND];
+    &[&avro::KIND, &file_roll::KIND, &hdfs::KIND, &logger::KIND, &null::KIND];
 
 /// How long a sink waits for the first event of a take. Short enough that a stop is seen at once,
 /// long enough that an idle agent costs nothing.
