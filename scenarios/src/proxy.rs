@@ -43,7 +43,7 @@ use tokio::sync::watch;
 use self::evidence::{Book, Conn};
 use self::rules::{Rule, RuleSet};
 
-pub use self::evidence::{Attempt, Fate, Traffic};
+pub use self::evidence::{Attempt, Fate, Silence, Traffic};
 pub use self::owner::{Owner, Owners, RunOwners};
 pub use self::ports::{Reservation, reserve, reserve_port};
 pub use self::rules::{Condition, Conditions, Cut, Direction, Directions, RuleId};

@@ -66,9 +66,20 @@ pub enum Fate {
     /// Bytes reached the server and nothing came back; `at` and `last` of the attempt say for how
     /// long. Noted from 20 ms on.
     Unanswered {
-        /// Whether the silence still lasted when this was asked.
-        lasting: bool,
+        /// What became of the silence.
+        silence: Silence,
     },
+}
+
+/// How a silence of the server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// It still lasted when this was asked.
+    Lasts,
+    /// The server answered.
+    Answered,
+    /// The connection ended without an answer.
+    GivenUp,
 }
 
 /// One attempt to use a link, and what became of it.
@@ -282,7 +293,7 @@ impl Book {
     }
 
     pub(super) fn leave(&self, conn: &Conn, now: Instant) {
-        self.silence_ends(conn, now);
+        self.silence_ends(conn, Silence::GivenUp, now);
         conn.closed.store(1, Ordering::Relaxed);
     }
 
@@ -333,18 +344,12 @@ impl Book {
         }
     }
 
-    /// The server has sent something, or ended: it no longer owes an answer.
-    pub(super) fn silence_ends(&self, conn: &Conn, now: Instant) {
+    /// The server has sent something, or the connection is over: it no longer owes an answer.
+    pub(super) fn silence_ends(&self, conn: &Conn, silence: Silence, now: Instant) {
         let since = conn.owes_since();
         conn.owes.store(0, Ordering::Relaxed);
         if let Some(since) = since.filter(|since| now.saturating_duration_since(*since) > SILENCE) {
-            self.note_span(
-                conn,
-                Vec::new(),
-                Fate::Unanswered { lasting: false },
-                since,
-                now,
-            );
+            self.note_span(conn, Vec::new(), Fate::Unanswered { silence }, since, now);
         }
     }
 
@@ -398,7 +403,9 @@ impl Book {
             if let Some(since) = conn.owes_since()
                 && now.saturating_duration_since(since) > SILENCE
             {
-                let fate = Fate::Unanswered { lasting: true };
+                let fate = Fate::Unanswered {
+                    silence: Silence::Lasts,
+                };
                 let attempt = self.attempt(conn, Vec::new(), fate, since, now);
                 if matches(&attempt) {
                     found.push(attempt);

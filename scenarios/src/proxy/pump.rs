@@ -20,7 +20,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::evidence::{Conn, Fate, NoteId};
+use super::evidence::{Conn, Fate, NoteId, Silence};
 use super::rules::{Cut, Direction, Effective, RuleId, RuleSet, Verdict};
 use super::{HELD_BYTES, Listening, SLOWED_BYTES};
 
@@ -523,7 +523,9 @@ impl<'a> Pump<'a> {
     fn took(&mut self, bytes: usize, now: Instant) {
         let full = self.start == 0 && self.end + bytes == self.buffer.len();
         if self.direction == Direction::Down {
-            self.proxy.book.silence_ends(self.conn, now);
+            self.proxy
+                .book
+                .silence_ends(self.conn, Silence::Answered, now);
         }
         self.end += bytes;
         let begin = self.read;
@@ -606,7 +608,9 @@ impl<'a> Pump<'a> {
     }
 
     fn server_ended(&self, reset: bool, now: Instant) {
-        self.proxy.book.silence_ends(self.conn, now);
+        self.proxy
+            .book
+            .silence_ends(self.conn, Silence::GivenUp, now);
         self.note(Vec::new(), Fate::Ended { reset }, now);
     }
 

@@ -519,23 +519,30 @@ fn a_silent_server_and_one_that_hangs_up_are_noted() {
     server.read_exact(&mut [0; 5]).unwrap();
     until("a lasting silence", || {
         let attempts = proxy.attempts(from, Instant::now());
-        attempts
-            .into_iter()
-            .find(|a| a.fate == Fate::Unanswered { lasting: true })
+        attempts.into_iter().find(|a| {
+            a.fate
+                == Fate::Unanswered {
+                    silence: Silence::Lasts,
+                }
+        })
     });
     server.write_all(b"yes").unwrap();
     (&client).read_exact(&mut [0; 3]).unwrap();
     let attempts = proxy.attempts(from, Instant::now());
     let silence = attempts
         .iter()
-        .find(|a| a.fate == Fate::Unanswered { lasting: false })
+        .find(|a| {
+            a.fate
+                == Fate::Unanswered {
+                    silence: Silence::Answered,
+                }
+        })
         .unwrap();
     assert!(silence.last.duration_since(silence.at) >= Duration::from_millis(20));
-    assert!(
-        !attempts
-            .iter()
-            .any(|a| a.fate == Fate::Unanswered { lasting: true })
-    );
+    assert!(!attempts.iter().any(|a| a.fate
+        == Fate::Unanswered {
+            silence: Silence::Lasts
+        }));
     drop(server);
     assert_eq!((&client).read(&mut [0; 3]).unwrap(), 0);
     let attempts = proxy.attempts(from, Instant::now());
