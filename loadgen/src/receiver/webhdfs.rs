@@ -30,18 +30,17 @@
 //! Source: Hadoop 3.3's WebHDFS documentation, and the answers of a real cluster kept in the tests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use ureq::Agent;
 
 use crate::clock::Clock;
 use crate::observe::{Micros, Observer};
 
 use super::track::{InUse, Tracks};
 use super::{Kind, Looked, Receiver, ReceiverError, settings};
+use http::{CHUNK, Http, Listed, Source, Trouble};
+
+mod http;
 
 /// The kind.
 pub(super) const KIND: Kind = Kind {
@@ -50,12 +49,6 @@ pub(super) const KIND: Kind = Kind {
     example: r#"{"namenode": "127.0.0.1:9870", "path": "/flume_data"}"#,
     build: |value, run| Ok(Box::new(WebHdfs::new(settings("webhdfs", value)?, run))),
 };
-
-/// How much one read returns at most, in bytes.
-const CHUNK: u64 = 4 << 20;
-
-/// How large a listing may be, in bytes: some hundred thousand files.
-const MAX_ANSWER: u64 = 64 << 20;
 
 /// How many reads one file gets in one look, so that a fast writer does not hold up the others.
 const READS: u32 = 64;
@@ -125,24 +118,6 @@ struct State {
     source: Option<(String, Source)>,
 }
 
-/// A DataNode's address of a file.
-#[derive(Debug, Clone)]
-struct Source {
-    /// host:port, to remember which one is down.
-    host: String,
-    /// The address without offset and length.
-    url: String,
-}
-
-/// A file as it is listed.
-#[derive(Debug, Clone)]
-struct Listed {
-    id: u64,
-    path: String,
-    length: u64,
-    modified: u64,
-}
-
 /// What one look carries along.
 struct Look<'a> {
     observer: &'a dyn Observer,
@@ -156,20 +131,7 @@ struct Look<'a> {
 impl WebHdfs {
     /// A receiver of what `run` brings forth.
     pub fn new(config: Config, run: u64) -> WebHdfs {
-        let agent = Agent::config_builder()
-            .timeout_global(Some(Duration::from_millis(config.timeout_ms)))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections(0)
-            .proxy(None)
-            .build();
-        let http = Http {
-            agent: Agent::new_with_config(agent),
-            namenode: config.namenode,
-            user: escape(&config.user),
-            rewrite: config.rewrite_host,
-        };
+        let http = Http::new(&config);
         let root = format!("/{}", config.path.trim_matches('/'));
         WebHdfs {
             http,
@@ -236,9 +198,9 @@ impl WebHdfs {
         if !(closed && track.offset >= file.length) {
             for _ in 0..READS {
                 let offset = track.offset;
-                let bytes = self
-                    .http
-                    .read(&file.path, offset, &mut state.source, look)?;
+                let bytes =
+                    self.http
+                        .read(&file.path, offset, &mut state.source, &mut look.down)?;
                 let now = look.clock.now();
                 track.take(&bytes, now, look.observer, &mut look.looked)?;
                 if (bytes.len() as u64) < CHUNK {
@@ -299,331 +261,4 @@ impl Receiver for WebHdfs {
         }
         Ok(looked)
     }
-}
-
-/// Why one file could not be brought up to date.
-enum Trouble {
-    /// The NameNode is away, or nothing can be recorded: the look is over.
-    Fatal(ReceiverError),
-    /// A DataNode is away.
-    Down(ReceiverError),
-    /// The file is no longer under its name.
-    Gone,
-    /// The store refuses this file.
-    Unreadable(String),
-}
-
-impl From<ReceiverError> for Trouble {
-    fn from(error: ReceiverError) -> Trouble {
-        Trouble::Fatal(error)
-    }
-}
-
-/// The requests.
-#[derive(Debug)]
-struct Http {
-    agent: Agent,
-    namenode: String,
-    user: String,
-    rewrite: Option<String>,
-}
-
-/// An answer of any status.
-struct Reply {
-    status: u16,
-    location: Option<String>,
-    body: Vec<u8>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Refusal {
-    #[serde(rename = "RemoteException")]
-    exception: Exception,
-}
-
-#[derive(Debug, Deserialize)]
-struct Exception {
-    exception: String,
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listing {
-    #[serde(rename = "FileStatuses")]
-    statuses: Statuses,
-}
-
-#[derive(Debug, Deserialize)]
-struct Statuses {
-    #[serde(rename = "FileStatus")]
-    status: Vec<FileStatus>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FileStatus {
-    file_id: u64,
-    length: u64,
-    modification_time: u64,
-    path_suffix: String,
-    r#type: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Located {
-    #[serde(rename = "LocatedBlocks")]
-    blocks: Blocks,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Blocks {
-    file_length: u64,
-    is_under_construction: bool,
-}
-
-impl Http {
-    /// All files at or below a directory; none if it does not exist.
-    fn list(&self, root: &str) -> Result<Vec<Listed>, ReceiverError> {
-        let mut files = Vec::new();
-        let mut directories = vec![root.to_owned()];
-        while let Some(directory) = directories.pop() {
-            let reply = self.get(&self.ask(&directory, "LISTSTATUS"), MAX_ANSWER)?;
-            let listing: Listing = match json(&reply) {
-                Ok(listing) => listing,
-                Err(Some(refused)) if refused.exception == "FileNotFoundException" => continue,
-                Err(refused) => return Err(failed("list", &directory, &reply, refused)),
-            };
-            for status in listing.statuses.status {
-                let path = if status.path_suffix.is_empty() {
-                    directory.clone()
-                } else {
-                    format!("{directory}/{}", status.path_suffix)
-                };
-                if status.r#type == "DIRECTORY" {
-                    directories.push(path);
-                } else {
-                    let (length, modified) = (status.length, status.modification_time);
-                    files.push(Listed {
-                        id: status.file_id,
-                        path,
-                        length,
-                        modified,
-                    });
-                }
-            }
-        }
-        files.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(files)
-    }
-
-    /// Whether a file is open. The last block says it; the others need not be described.
-    fn blocks(&self, path: &str) -> Result<Blocks, Trouble> {
-        let url = format!(
-            "{}&offset=0&length=1",
-            self.ask(path, "GET_BLOCK_LOCATIONS")
-        );
-        let reply = self.get(&url, MAX_ANSWER)?;
-        match json::<Located>(&reply) {
-            Ok(located) => Ok(located.blocks),
-            Err(refused) => Err(self.refused("locate the blocks of", path, &reply, refused)),
-        }
-    }
-
-    /// At most [`CHUNK`] bytes of a file from `offset`; fewer only at its present end.
-    fn read(
-        &self,
-        path: &str,
-        offset: u64,
-        source: &mut Option<(String, Source)>,
-        look: &mut Look<'_>,
-    ) -> Result<Vec<u8>, Trouble> {
-        let known = source
-            .take()
-            .filter(|(name, _)| name == path)
-            .map(|(_, source)| source);
-        let fresh = known.is_none();
-        let from = match known {
-            Some(from) => from,
-            None => self.redirect(path)?,
-        };
-        if look.down.contains(&from.host) {
-            let why = "the DataNode did not answer a moment ago".to_owned();
-            return Err(Trouble::Down(store("read", &from.url, why)));
-        }
-        let reply = match self.get(
-            &format!("{}&offset={offset}&length={CHUNK}", from.url),
-            CHUNK,
-        ) {
-            Ok(reply) => reply,
-            // The NameNode may know a better one by now.
-            Err(_) if !fresh => return self.read(path, offset, &mut None, look),
-            Err(error) => {
-                look.down.insert(from.host);
-                return Err(Trouble::Down(error));
-            }
-        };
-        if reply.status == 200 {
-            *source = Some((path.to_owned(), from));
-            return Ok(reply.body);
-        }
-        if !fresh {
-            return self.read(path, offset, &mut None, look);
-        }
-        let refused = json::<serde_json::Value>(&reply).err().flatten();
-        Err(self.refused("read", path, &reply, refused))
-    }
-
-    /// Asks the NameNode which DataNode gives a file out.
-    fn redirect(&self, path: &str) -> Result<Source, Trouble> {
-        let reply = self.get(&format!("{}&offset=0", self.ask(path, "OPEN")), MAX_ANSWER)?;
-        let Some(location) = &reply.location else {
-            let refused = json::<serde_json::Value>(&reply).err().flatten();
-            return Err(self.refused("open", path, &reply, refused));
-        };
-        source(location, self.rewrite.as_deref()).ok_or_else(|| {
-            let why = format!("the NameNode sent us to {location:?}, which is no HTTP address");
-            Trouble::Fatal(store("open", path, why))
-        })
-    }
-
-    /// What a refusal means for a file.
-    fn refused(
-        &self,
-        what: &'static str,
-        path: &str,
-        reply: &Reply,
-        refused: Option<Exception>,
-    ) -> Trouble {
-        let Some(exception) = refused else {
-            return Trouble::Fatal(failed(what, path, reply, None));
-        };
-        // What servers say that are there, but cannot serve at all for now …
-        const AWAY: [&str; 4] = [
-            "StandbyException",
-            "RetriableException",
-            "SafeModeException",
-            "ConnectException",
-        ];
-        // … and what they say when every DataNode that has a block is away.
-        const NO_DATANODE: [&str; 3] = [
-            "Could not obtain block",
-            "Failed to find datanode",
-            "No active nodes",
-        ];
-        if exception.exception == "FileNotFoundException" {
-            return Trouble::Gone;
-        }
-        if AWAY.contains(&exception.exception.as_str()) {
-            return Trouble::Fatal(failed(what, path, reply, Some(exception)));
-        }
-        if exception.exception == "BlockMissingException"
-            || NO_DATANODE
-                .iter()
-                .any(|text| exception.message.contains(text))
-        {
-            return Trouble::Down(failed(what, path, reply, Some(exception)));
-        }
-        Trouble::Unreadable(format!("{}: {}", exception.exception, exception.message))
-    }
-
-    fn ask(&self, path: &str, operation: &str) -> String {
-        let path = if path.is_empty() { "/" } else { path };
-        let (namenode, user) = (&self.namenode, &self.user);
-        format!(
-            "http://{namenode}/webhdfs/v1{}?op={operation}&user.name={user}",
-            escape(path)
-        )
-    }
-
-    fn get(&self, url: &str, limit: u64) -> Result<Reply, ReceiverError> {
-        let error = |error: &dyn std::fmt::Display| store("ask", url, error.to_string());
-        let mut response = self.agent.get(url).call().map_err(|e| error(&e))?;
-        let location = response.headers().get("location");
-        let location = location
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        let mut body = Vec::new();
-        // An answer that ends early is an error, which leaves nothing half read.
-        let reader = response.body_mut().as_reader();
-        reader
-            .take(limit + 1)
-            .read_to_end(&mut body)
-            .map_err(|e| error(&e))?;
-        if body.len() as u64 > limit {
-            return Err(error(&format!("the answer has more than {limit} bytes")));
-        }
-        Ok(Reply {
-            status: response.status().as_u16(),
-            location,
-            body,
-        })
-    }
-}
-
-/// The answer as JSON; or what it says instead, if it is a refusal.
-fn json<T: DeserializeOwned>(reply: &Reply) -> Result<T, Option<Exception>> {
-    if reply.status == 200
-        && let Ok(value) = serde_json::from_slice(&reply.body)
-    {
-        return Ok(value);
-    }
-    Err(serde_json::from_slice::<Refusal>(&reply.body)
-        .ok()
-        .map(|refusal| refusal.exception))
-}
-
-fn store(what: &'static str, on: &str, why: String) -> ReceiverError {
-    ReceiverError::Store {
-        what,
-        on: on.to_owned(),
-        why,
-    }
-}
-
-fn failed(what: &'static str, on: &str, reply: &Reply, why: Option<Exception>) -> ReceiverError {
-    let why = match why {
-        Some(exception) => format!("{}: {}", exception.exception, exception.message),
-        None => {
-            let text = String::from_utf8_lossy(reply.body.get(..200).unwrap_or(&reply.body));
-            format!(
-                "status {} and an answer that is not WebHDFS's: {text:?}",
-                reply.status
-            )
-        }
-    };
-    store(what, on, why)
-}
-
-/// A DataNode's address of a file, from the redirect: without offset and length, and with the
-/// address it is bound to where it announces that of a proxy.
-fn source(location: &str, rewrite: Option<&str>) -> Option<Source> {
-    let rest = location.strip_prefix("http://")?;
-    let (authority, target) = rest.split_at(rest.find('/')?);
-    let (path, query) = target.split_once('?')?;
-    let (host, port) = authority.rsplit_once(':')?;
-    let host = rewrite.filter(|_| host.starts_with("127.")).unwrap_or(host);
-    let ours = |part: &&str| part.starts_with("offset=") || part.starts_with("length=");
-    let query: Vec<_> = query.split('&').filter(|part| !ours(part)).collect();
-    let host = format!("{host}:{port}");
-    Some(Source {
-        url: format!("http://{host}{path}?{}", query.join("&")),
-        host,
-    })
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters and the slash.
-fn escape(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
