@@ -207,7 +207,7 @@ impl Ledger {
     }
 
     /// A read has returned records. `first` is called with each part of them that is a first copy
-    /// of events that were issued; files without closing report `published` for themselves.
+    /// of events that were issued.
     pub fn read(&mut self, read: &Read, mut first: impl FnMut(Batch)) {
         self.bring_back(read.file);
         let at_once = !self.holds(Rule::OnlyClosedIsPublished);

@@ -109,7 +109,7 @@ impl Chunk {
         let mut gap = at;
         match self {
             Chunk::Full => return None,
-            Chunk::Bits(bits) => gap = seek(&bits.words, at, false),
+            Chunk::Bits(bits) => gap = seek(&bits.words, at, SIZE, false),
             Chunk::Runs(_) => self.runs_within(at..SIZE, |run| {
                 if run.start == gap {
                     gap = run.end;
@@ -123,7 +123,9 @@ impl Chunk {
     pub(super) fn first_from(&self, at: u32) -> Option<u32> {
         match self {
             Chunk::Full => Some(at),
-            Chunk::Bits(bits) => Some(seek(&bits.words, at, true)).filter(|found| *found < SIZE),
+            Chunk::Bits(bits) => {
+                Some(seek(&bits.words, at, SIZE, true)).filter(|found| *found < SIZE)
+            }
             Chunk::Runs(runs) => {
                 let next = runs.partition_point(|run| run.range().end <= at);
                 runs.get(next).map(|run| run.range().start.max(at))
@@ -336,32 +338,28 @@ fn mask(range: Range<u32>, mut each: impl FnMut(usize, u64)) {
     }
 }
 
-/// The first place from `at` on whose bit is `set`; [`SIZE`] if there is none.
-fn seek(words: &Words, at: u32, set: bool) -> u32 {
+/// The first place from `at` on whose bit is `set`; `end` if there is none before it. Looks at no
+/// word behind `end`, so that a small range in a large gap stays cheap.
+fn seek(words: &Words, at: u32, end: u32, set: bool) -> u32 {
     let (mut word, mut keep) = (at as usize / 64, !0u64 << (at % 64));
-    while word < WORDS {
+    while word < (end as usize).div_ceil(64) {
         let bits = if set { words[word] } else { !words[word] } & keep;
         if bits != 0 {
-            return word as u32 * 64 + bits.trailing_zeros();
+            return (word as u32 * 64 + bits.trailing_zeros()).min(end);
         }
         (word, keep) = (word + 1, !0);
     }
-    SIZE
+    end
 }
 
 fn runs_of(words: &Words, range: Range<u32>, mut each: impl FnMut(Range<u32>)) {
     let mut at = range.start;
     while at < range.end {
-        let start = seek(words, at, true);
-        if start >= range.end {
+        let start = seek(words, at, range.end, true);
+        if start == range.end {
             break;
         }
-        let end = if start + 1 < SIZE {
-            seek(words, start + 1, false)
-        } else {
-            SIZE
-        };
-        each(start..end.min(range.end));
-        at = end;
+        at = seek(words, start, range.end, false);
+        each(start..at);
     }
 }

@@ -13,6 +13,9 @@ use crate::observe::{Answered, Read, Sent};
 /// How far behind a bad frame a valid one is searched for, in bytes.
 const SEARCH: u64 = 16 << 20;
 
+/// Bodies up to this length, in bytes, are read into memory reserved on the word of their length.
+const SMALL: usize = 64 << 10;
+
 /// An iterator over the frames of a journal. After its last item, [`Reader::tail`] says how the
 /// journal ends; after an error there are no further items.
 #[derive(Debug)]
@@ -107,14 +110,17 @@ impl Reader {
         if len > MAX_BODY {
             return Ok(Next::Bad("impossible length"));
         }
-        // What is really there bounds what is allocated.
-        self.body.clear();
-        let read = self
-            .file
-            .by_ref()
-            .take(len as u64)
-            .read_to_end(&mut self.body);
-        let read = read.map_err(|source| self.io(source))?;
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        let read = if len <= SMALL {
+            body.resize(len, 0);
+            self.fill(&mut body)?
+        } else {
+            // What is really there bounds what is allocated, not what the length says.
+            let read = self.file.by_ref().take(len as u64).read_to_end(&mut body);
+            read.map_err(|source| self.io(source))?
+        };
+        self.body = body;
         if read < len {
             return Ok(Next::Short);
         }

@@ -11,7 +11,7 @@ const DEPTH: usize = 8;
 /// How many copies there are of each id.
 ///
 /// Layer n holds the ids with more than n copies. As a rule there is one layer and nothing else;
-/// what is repeated costs no more than the ids that are repeated. Beyond [`DEPTH`] copies (a system
+/// what is repeated costs no more than the ids that are repeated. Beyond eight copies (a system
 /// that sends the same thing for ever) each id is counted in a map.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CopySet {
