@@ -20,6 +20,8 @@ pub use crate::source::BoxError;
 use crate::stop::Stop;
 
 pub mod avro;
+#[cfg(test)]
+mod conformance;
 pub mod file_roll;
 pub mod hdfs;
 pub mod logger;
@@ -31,8 +33,13 @@ pub(crate) mod testing;
 pub type BoxSink = Box<dyn Sink>;
 
 /// All kinds of sinks, sorted by name without regard to case.
-pub static KINDS: &[&Kind<BoxSink>] = 
-    &[&avro::KIND, &file_roll::KIND, &hdfs::KIND, &logger::KIND, &null::KIND];
+pub static KINDS: &[&Kind<BoxSink>] = &[
+    &avro::KIND,
+    &file_roll::KIND,
+    &hdfs::KIND,
+    &logger::KIND,
+    &null::KIND,
+];
 
 /// How long a sink waits for the first event of a take. Short enough that a stop is seen at once,
 /// long enough that an idle agent costs nothing.

@@ -18,6 +18,8 @@ use crate::processor::ChannelProcessor;
 use crate::stop::Stop;
 
 pub mod avro;
+#[cfg(test)]
+mod conformance;
 pub mod exec;
 pub mod file;
 pub mod netcat;
@@ -34,8 +36,14 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type BoxSource = Box<dyn Source>;
 
 /// All kinds of sources, sorted by name without regard to case.
-pub static KINDS: &[&Kind<BoxSource>] =
-    &[&avro::KIND, &exec::KIND, &file::KIND, &netcat::KIND, &seq::KIND, &taildir::KIND];
+pub static KINDS: &[&Kind<BoxSource>] = &[
+    &avro::KIND,
+    &exec::KIND,
+    &file::KIND,
+    &netcat::KIND,
+    &seq::KIND,
+    &taildir::KIND,
+];
 
 /// A source. It lives on a thread of its own, which opens it, then runs it until the agent stops.
 ///

@@ -15,15 +15,16 @@
 //!
 //! Each connection has a thread of its own (up to 1,024), so one that is half open or slow keeps
 //! nobody waiting. `threads` is ignored, as Flume has ignored it since 1.10. Malformed bytes, and
-//! requests beyond the limit, are counted as `EventReadFail` and end that connection alone.
-//! Decoding goes from the frame into the batch, without an allocation per event.
+//! requests beyond the limit, are counted as `EventReadFail` and end that connection alone; so do
+//! large requests while those of all connections together hold over 512 MiB. Decoding goes from the
+//! frame into the batch, without an allocation per event.
 //!
 //! Fails: a port that cannot be had is tried again every 3 s. TLS is not offered, and a source that
 //! asks for it is refused rather than opened without.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
@@ -84,6 +85,11 @@ pub static KIND: Kind<BoxSource> = Kind {
     build,
 };
 
+/// Memory that requests still arriving may take, all connections together. Beyond it, the
+/// connections whose own request is large are closed; small ones go on.
+const HELD_LIMIT: usize = 512 << 20;
+/// What a request may take whatever the others do.
+const HELD_FREE: usize = 1 << 20;
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
 /// A client that does not read its answers is waited for this long; it then gets no more of them.
@@ -119,6 +125,7 @@ fn build(ctx: &Context) -> Result<BoxSource, ConfigError> {
         frame_limit: ctx.number("maxFrameLength", DEFAULT_FRAME_LIMIT)?,
         rules,
         listener: None,
+        held: AtomicUsize::new(0),
     }))
 }
 
@@ -130,6 +137,8 @@ struct Avro {
     frame_limit: usize,
     rules: Rules,
     listener: Option<TcpListener>,
+    /// Bytes of requests held by all connections together.
+    held: AtomicUsize,
 }
 
 impl Source for Avro {
@@ -179,6 +188,10 @@ impl Avro {
             out,
             builder: BatchBuilder::new(),
         };
+        let mut holding = Holding {
+            total: &self.held,
+            own: 0,
+        };
         let mut input = vec![0; CHUNK];
         let mut answers = Vec::new();
         while !stop.is_set() {
@@ -200,6 +213,11 @@ impl Avro {
             let outcome = connection.receive(&input[..got], &mut answers, &mut |events| {
                 intake.take(events)
             });
+            if !holding.update(connection.held()) {
+                out.counters().event_read_fail.fetch_add(1, Relaxed);
+                warn!(%peer, limit = HELD_LIMIT, "too many large requests at once; closed");
+                return;
+            }
             if let Err(error) = &outcome {
                 out.counters().event_read_fail.fetch_add(1, Relaxed);
                 warn!(%peer, %error, "malformed request; the connection is closed");
@@ -216,6 +234,32 @@ impl Avro {
                 return;
             }
         }
+    }
+}
+
+/// One connection's share of the memory held for requests; given back when dropped.
+#[derive(Debug)]
+struct Holding<'a> {
+    total: &'a AtomicUsize,
+    own: usize,
+}
+
+impl Holding<'_> {
+    /// Notes what the connection holds now; false if that is more than there is for it.
+    fn update(&mut self, now: usize) -> bool {
+        if now == self.own {
+            return true;
+        }
+        self.total.fetch_add(now, Relaxed);
+        self.total.fetch_sub(self.own, Relaxed);
+        self.own = now;
+        now <= HELD_FREE || self.total.load(Relaxed) <= HELD_LIMIT
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.own, Relaxed);
     }
 }
 

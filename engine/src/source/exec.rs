@@ -209,7 +209,9 @@ impl Exec {
         };
         let mut pump = Pump::new(self, out, stop);
         pump.run(stdout, stderr, &mut group)?;
-        group.end().map_err(|error| Failure::Other(error.into()))
+        group
+            .end(stop)
+            .map_err(|error| Failure::Other(error.into()))
     }
 }
 
@@ -226,27 +228,27 @@ impl Group {
         let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), signal);
     }
 
-    /// Waits for the command, which has closed its output, and makes it end if it does not.
-    fn end(&mut self) -> std::io::Result<ExitStatus> {
-        if let Some(status) = self.ended {
-            return Ok(status);
-        }
-        let deadline = Instant::now() + GRACE;
-        let mut asked = false;
+    /// Waits for the command, which has closed its output, to end by itself or by the agent's stop.
+    fn end(&mut self, stop: &Stop) -> std::io::Result<ExitStatus> {
+        let mut limit: Option<Instant> = None;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 self.ended = Some(status);
-                // Whatever the command left behind in its group has lost its reader.
-                self.signal(Signal::SIGKILL);
+                if stop.is_set() {
+                    // Members of the group that outlived the command and heed no SIGTERM.
+                    self.signal(Signal::SIGKILL);
+                }
                 return Ok(status);
             }
-            if Instant::now() >= deadline {
-                self.signal(Signal::SIGKILL);
-            } else if !asked && deadline - Instant::now() < GRACE / 2 {
-                self.signal(Signal::SIGTERM);
-                asked = true;
+            match limit {
+                None if stop.is_set() => {
+                    self.signal(Signal::SIGTERM);
+                    limit = Some(Instant::now() + GRACE);
+                }
+                Some(limit) if Instant::now() >= limit => self.signal(Signal::SIGKILL),
+                _ => {}
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

@@ -102,6 +102,17 @@ impl Identity {
     }
 }
 
+/// What a look at a file brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Yield {
+    /// It has not grown by a whole line.
+    Nothing,
+    /// All there was, which did not fill a batch.
+    LastLines,
+    /// At least one full batch; there may be more.
+    FullBatches,
+}
+
 /// One followed file.
 #[derive(Debug)]
 struct Tail {
@@ -119,6 +130,8 @@ struct Tail {
     modified: Option<SystemTime>,
     /// Whether the finder still names it.
     wanted: bool,
+    /// Whether it could not be read at the last look, which has been said then.
+    failing: bool,
 }
 
 /// Follows files and delivers their lines.
@@ -181,20 +194,27 @@ impl Tailer {
         let mut pause = FIRST_PAUSE;
         while !stop.is_set() {
             self.look();
-            let mut moved = false;
+            let mut yielded = Yield::Nothing;
             for identity in self.in_order() {
-                moved |= self.visit(identity, out, stop)?;
+                yielded = yielded.max(self.visit(identity, out, stop)?);
                 if stop.is_set() {
                     return Ok(());
                 }
             }
             self.close_quiet(out, stop)?;
             self.write_positions(false);
-            if moved {
-                pause = FIRST_PAUSE;
-            } else {
-                stop.wait(pause);
-                pause = (pause * 2).min(self.options.longest_pause);
+            match yielded {
+                Yield::FullBatches => pause = FIRST_PAUSE,
+                // A file that grows line by line would otherwise be put line by line, and each put
+                // costs a durable channel a sync.
+                Yield::LastLines => {
+                    stop.wait(FIRST_PAUSE);
+                    pause = FIRST_PAUSE;
+                }
+                Yield::Nothing => {
+                    stop.wait(pause);
+                    pause = (pause * 2).min(self.options.longest_pause);
+                }
             }
         }
         Ok(())
@@ -265,6 +285,7 @@ impl Tailer {
             changed: Instant::now(),
             modified: meta.modified().ok(),
             wanted: true,
+            failing: false,
         };
         self.tails.insert(identity, tail);
     }
@@ -348,58 +369,65 @@ impl Tailer {
         order.into_iter().map(|(_, _, identity)| identity).collect()
     }
 
-    /// Takes what one file has to give now; true if it gave anything.
+    /// Takes what one file has to give now.
     fn visit(
         &mut self,
         identity: Identity,
         out: &ChannelProcessor,
         stop: &Stop,
-    ) -> Result<bool, BoxError> {
+    ) -> Result<Yield, BoxError> {
         let Some(tail) = self.tails.get_mut(&identity) else {
-            return Ok(false);
+            return Ok(Yield::Nothing);
         };
         let len = match tail.measure(&identity, self.options.idle_timeout) {
             Ok(Some(len)) => len,
-            Ok(None) => return Ok(false),
+            Ok(None) => return Ok(Yield::Nothing),
             Err(error) => {
-                out.counters().event_read_fail.fetch_add(1, Relaxed);
-                warn!(source = self.options.source, file = %tail.path.display(), %error, "cannot read; tried again");
-                return Ok(false);
+                tail.fail(&error, &self.options, out);
+                return Ok(Yield::Nothing);
             }
         };
         if len < tail.pos {
-            warn!(source = self.options.source, file = %tail.path.display(), pos = tail.pos, len,
-                "the file was truncated; it is read from its start");
+            warn!(
+                source = self.options.source, file = %tail.path.display(), pos = tail.pos, len,
+                "the file was truncated; it is read from its start"
+            );
             tail.pos = 0;
             tail.exhausted_at = 0;
         }
         if len <= tail.exhausted_at {
-            return Ok(false);
+            return Ok(Yield::Nothing);
         }
         self.window.bytes.clear();
         self.window.start = tail.pos;
-        let mut moved = false;
+        let mut yielded = Yield::Nothing;
         for _ in 0..self.options.max_batches {
-            if !self.next_batch(identity, len, out, stop)? {
+            let lines = self.next_batch(identity, len, out, stop)?;
+            if lines == 0 {
                 break;
             }
-            moved = true;
+            let full = lines >= self.options.batch_size;
+            yielded = yielded.max(if full {
+                Yield::FullBatches
+            } else {
+                Yield::LastLines
+            });
             self.write_positions(false);
             if stop.is_set() {
                 break;
             }
         }
-        Ok(moved)
+        Ok(yielded)
     }
 
-    /// Delivers the next batch of complete lines before offset `end`; false if there is none.
+    /// Delivers the next batch of complete lines before offset `end`; answers how many.
     fn next_batch(
         &mut self,
         identity: Identity,
         end: u64,
         out: &ChannelProcessor,
         stop: &Stop,
-    ) -> Result<bool, BoxError> {
+    ) -> Result<usize, BoxError> {
         let Self {
             tails,
             window,
@@ -408,28 +436,27 @@ impl Tailer {
             ..
         } = self;
         let Some(tail) = tails.get_mut(&identity) else {
-            return Ok(false);
+            return Ok(0);
         };
-        let Some(file) = &tail.file else {
-            return Ok(false);
-        };
+        let Some(file) = &tail.file else { return Ok(0) };
         builder.clear();
         let next = match fill(file, window, end, builder, options) {
             Ok(next) => next,
             Err(error) => {
-                out.counters().event_read_fail.fetch_add(1, Relaxed);
-                warn!(source = options.source, file = %tail.path.display(), %error, "cannot read; tried again");
-                return Ok(false);
+                tail.fail(&error, options, out);
+                return Ok(0);
             }
         };
-        if builder.is_empty() {
+        tail.failing = false;
+        let lines = builder.len();
+        if lines == 0 {
             tail.exhausted_at = end;
-            return Ok(false);
+            return Ok(0);
         }
         tail.deliver(builder, options, out, stop)?;
         tail.pos = next;
         tail.exhausted_at = next;
-        Ok(true)
+        Ok(lines)
     }
 
     /// Closes files that have been quiet for the idle timeout, sending what is left in them.
@@ -506,6 +533,18 @@ impl Tailer {
 }
 
 impl Tail {
+    /// Counts a failure to read, and says so once until reading succeeds again.
+    fn fail(&mut self, error: &io::Error, options: &Options, out: &ChannelProcessor) {
+        out.counters().event_read_fail.fetch_add(1, Relaxed);
+        if !self.failing {
+            warn!(
+                source = options.source, file = %self.path.display(), %error,
+                "cannot read a file; tried again and again"
+            );
+        }
+        self.failing = true;
+    }
+
     /// The file's length, opening it unless it is at rest; `None` if it is at rest or gone.
     ///
     /// A file that was written to lately is opened even if all of it has been read: should it grow

@@ -156,6 +156,26 @@ fn half_open_connections_keep_nobody_waiting() {
 }
 
 #[test]
+fn large_requests_share_a_limit_and_small_ones_go_on() {
+    let total = AtomicUsize::new(0);
+    let mut first = Holding {
+        total: &total,
+        own: 0,
+    };
+    assert!(first.update(HELD_LIMIT));
+    let mut second = Holding {
+        total: &total,
+        own: 0,
+    };
+    assert!(second.update(HELD_FREE), "a small request");
+    assert!(!second.update(HELD_FREE + 1));
+    drop(first);
+    assert!(second.update(HELD_LIMIT));
+    drop(second);
+    assert_eq!(total.load(Relaxed), 0);
+}
+
+#[test]
 fn address_rules_decide_in_their_order() {
     let rules = Rules::parse("allow:ip:127.*, deny:ip:10.*.1,allow:ip:10.*,deny:ip:*").unwrap();
     for (ip, allowed) in [

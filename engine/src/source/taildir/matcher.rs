@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use regex::Regex;
+use tracing::warn;
 
 use crate::source::tailer::{Finder, Found};
 
@@ -42,6 +43,8 @@ pub(super) struct Group {
     files: Vec<PathBuf>,
     /// The directory's stamp when it was listed, and the time.
     listed: Option<(SystemTime, SystemTime)>,
+    /// Whether the directory could not be listed, which has been said then.
+    absent: bool,
 }
 
 impl Group {
@@ -85,6 +88,7 @@ impl Group {
             cached,
             files: Vec::new(),
             listed: None,
+            absent: false,
         })
     }
 
@@ -101,12 +105,17 @@ impl Group {
         }
         let at = SystemTime::now();
         self.files.clear();
-        // A directory that is not there (yet) has no files.
-        for entry in fs::read_dir(&self.directory)
-            .into_iter()
-            .flatten()
-            .flatten()
+        let entries = fs::read_dir(&self.directory);
+        if let Err(error) = &entries
+            && !self.absent
         {
+            warn!(
+                directory = %self.directory.display(), %error,
+                "the directory of a group cannot be listed; waiting for it"
+            );
+        }
+        self.absent = entries.is_err();
+        for entry in entries.into_iter().flatten().flatten() {
             // `is_file` is asked by the tailer, which looks at each file anyway.
             if entry
                 .file_name()

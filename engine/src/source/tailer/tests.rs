@@ -2,7 +2,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 use super::super::testing::{Bench, Got, Running, bodies, wait_for};
-use super::super::{KINDS, file, taildir};
+use super::super::{file, taildir};
 use super::position::load;
 use super::*;
 use crate::context::Context;
@@ -342,23 +342,4 @@ fn long_lines_arrive_whole_up_to_the_limit() {
     let got = bodies(&bench.take(2));
     assert!(got[0] == long && got[1] == "short");
     running.stop().unwrap();
-}
-
-#[test]
-fn every_example_of_a_source_builds_and_the_table_is_sorted() {
-    let names: Vec<_> = KINDS
-        .iter()
-        .map(|kind| kind.name.to_ascii_lowercase())
-        .collect();
-    assert!(names.is_sorted(), "{names:?}");
-    for kind in KINDS {
-        let context = Context::from_example("r1", kind.example);
-        (kind.build)(&context).unwrap();
-        for (key, setting) in context.settings().filter(|(key, _)| *key != "type") {
-            let known = kind
-                .key(key)
-                .unwrap_or_else(|| panic!("{} does not list {key}", kind.name));
-            assert_eq!(known.form.objection(&setting.value), None);
-        }
-    }
 }

@@ -91,6 +91,11 @@ impl FrameDecoder {
         (self.serial, &self.message)
     }
 
+    /// Memory held for the frame, in bytes.
+    pub fn held(&self) -> usize {
+        self.message.capacity()
+    }
+
     /// True between frames: the peer may close here without cutting one in two.
     pub fn is_idle(&self) -> bool {
         self.state == State::Complete || (self.state == State::Serial && self.word_len == 0)

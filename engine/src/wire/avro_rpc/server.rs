@@ -132,6 +132,11 @@ impl ServerConnection {
         }
     }
 
+    /// Memory held for the request that is arriving, in bytes.
+    pub fn held(&self) -> usize {
+        self.decoder.held()
+    }
+
     /// True if the client may close now without cutting a request in two.
     pub fn is_idle(&self) -> bool {
         self.decoder.is_idle()
