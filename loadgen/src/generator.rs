@@ -17,8 +17,9 @@
 //! | the proxy on the link knows that it forwarded no byte of the attempt ([`Forwarded`]) | refused |
 //! | anything else: a reset, an end, a time-out after the first byte | unknown |
 //!
-//! Between attempts stand 100 ms, doubling to 1 s, and the next one has a fresh connection. A
-//! producer sends one batch at a time, in order.
+//! Between attempts stand 100 ms, doubling to 1 s, and the next one has a fresh connection. So has
+//! the first, if the peer has ended the connection while it was idle. A producer sends one batch at
+//! a time, in order.
 //!
 //! A kind is one file in `generator/` and one line in [`KINDS`]; it says how a [`Link`] opens,
 //! builds and exchanges, and leaves pace, retries and reports to this module.
@@ -40,6 +41,7 @@ use crate::schedule::Schedule;
 
 mod appender;
 pub mod avro;
+pub mod discard;
 pub mod exec;
 pub mod netcat;
 mod pace;

@@ -13,6 +13,10 @@
 //!   that follows could hide from it that it ever was. Where the follower does not get that far
 //!   within `cover_within_ms`, the rotation is put off until as much again has been written.
 //!
+//! A rotation by copying takes as long as the follower's habits: Flume writes its position file
+//! every `writePosInterval` (3 s) and looks at a quiet file every `maxBackoffSleep` (5 s) at the
+//! latest, so that a pause of 10 s was seen with its defaults. Set both low, or rotate seldom.
+//!
 //! The position file is Flume's: a JSON array of `{"inode", "pos", "file"}`, rewritten in place, so
 //! that a read may find it empty or cut short, which counts as "not covered yet".
 

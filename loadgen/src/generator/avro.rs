@@ -128,7 +128,11 @@ impl AvroLink {
 
 impl Link for AvroLink {
     fn open(&mut self, patience: &Patience<'_>) -> io::Result<()> {
-        if self.open.is_none() {
+        if !self
+            .open
+            .as_ref()
+            .is_some_and(|(socket, _)| socket.is_alive())
+        {
             let socket = Socket::connect(self.config.address, patience)?;
             self.open = Some((socket, Connection::new(self.config.deflate)));
         }

@@ -160,7 +160,7 @@ fn push(parts: &mut Vec<Part>, part: Part) {
 
 impl Link for NetcatLink {
     fn open(&mut self, patience: &Patience<'_>) -> io::Result<()> {
-        if self.socket.is_none() {
+        if !self.socket.as_ref().is_some_and(Socket::is_alive) {
             self.answer.clear();
             self.socket = Some(Socket::connect(self.config.address, patience)?);
         }

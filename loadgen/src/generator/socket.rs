@@ -47,6 +47,21 @@ impl Socket {
         }
     }
 
+    /// Whether the peer has neither ended nor reset the connection, as far as is known here. Asked
+    /// before an idle connection is used again: bytes written to one that its peer has left would
+    /// make a batch unknown of which nothing can have arrived.
+    pub(super) fn is_alive(&self) -> bool {
+        let peeked = self
+            .stream
+            .set_nonblocking(true)
+            .and_then(|()| self.stream.peek(&mut [0]));
+        let blocking = self.stream.set_nonblocking(false);
+        match peeked {
+            Ok(count) => count > 0 && blocking.is_ok(),
+            Err(error) => is_slice(&error) && blocking.is_ok(),
+        }
+    }
+
     /// Our address on this connection, and how many bytes were written to it so far.
     pub(super) fn position(&self) -> (SocketAddr, u64) {
         (self.local, self.written)

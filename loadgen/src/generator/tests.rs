@@ -556,6 +556,60 @@ fn a_probe_has_a_connection_and_a_producer_of_its_own() {
     assert_eq!(recorder.sent().len(), 2);
 }
 
+#[test]
+fn a_connection_that_ended_while_idle_is_not_written_to() {
+    let (said, told) = std::sync::mpsc::channel();
+    let said = Mutex::new(said);
+    let peer = Peer::start(move |stream, _| {
+        let mut wire = AvroServer::new(stream, false);
+        let Some((serial, _)) = wire.request() else {
+            return;
+        };
+        wire.reply(serial, &[0; 7]);
+        drop(wire);
+        said.lock().unwrap().send(()).unwrap();
+    });
+    let (load, _) = load(2, 10, 1);
+    let mut link = avro_to(&peer, false).link();
+    let stop = AtomicBool::new(false);
+    for number in 0..2 {
+        let deadline = load.clock.raw() + Duration::from_secs(20);
+        let patience = Patience {
+            clock: &load.clock,
+            deadline,
+            stop: &stop,
+        };
+        let mut parts = Vec::new();
+        link.open(&patience).unwrap();
+        link.build(&load.schedule.batch(number).unwrap(), &load.bodies)
+            .unwrap();
+        link.exchange(&patience, &mut parts).unwrap();
+        assert_eq!((parts.len(), parts[0].answer), (1, Answer::Acked));
+        told.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+}
+
+#[test]
+fn a_discarding_peer_takes_what_is_sent() {
+    let peer = discard::Discard::start().unwrap();
+    let (load, recorder) = load(5, 20, 2);
+    let config = netcat::Config {
+        address: peer.address(),
+        ack_every_event: false,
+    };
+    run(&netcat::Netcat::new(config), &load);
+    assert_eq!(recorder.sent().len(), 10);
+    let mut lines = Vec::new();
+    load.schedule
+        .iter()
+        .for_each(|batch| load.bodies.write_lines(&batch, &mut lines));
+    let deadline = load.clock.raw() + Duration::from_secs(20);
+    while peer.bytes() < lines.len() as u64 && load.clock.raw() < deadline {
+        thread::yield_now();
+    }
+    assert_eq!(peer.bytes(), lines.len() as u64);
+}
+
 /// A netcat source that answers line n of all with `script(n)`: a line, or nothing and the end.
 fn netcat_peer(script: impl Fn(u32) -> Option<&'static str> + Send + Sync + 'static) -> Peer {
     let lines = AtomicU32::new(0);

@@ -97,8 +97,8 @@ impl Worker {
             self.link.close();
             let spent = self.load.clock.raw().saturating_duration_since(first);
             let left = self.load.retry_for.saturating_sub(spent);
-            // A pause that would end after the time is up is not begun.
-            if left <= pause || !self.rest(pause) {
+            // The last attempt is made when the time is up, however long the pause was to be.
+            if left.is_zero() || !self.rest(pause.min(left)) {
                 break;
             }
             pause = (pause * 2).min(BACK_OFF.1);
