@@ -1,0 +1,195 @@
+//! Checkers judge ledger and history, nothing else, so a stored run can be judged again.
+//!
+//! Each answers pass, fail or inconclusive, with a reason, what it expected and what it saw. Where
+//! several answer, fail beats inconclusive beats pass. One file a checker, one line in
+//! [`CHECKERS`].
+
+mod conservation;
+mod corruption;
+mod duplicates;
+mod enough_evidence;
+mod liveness;
+mod objectives;
+mod order;
+mod publication;
+
+use flume_bench_loadgen::latency::{Latency, Measure};
+use flume_bench_loadgen::ledger::{Owing, Totals};
+use flume_bench_reports::record;
+use flume_bench_reports::verdict::Verdict;
+
+use crate::runner::history::{Drain, Entry, Line};
+use crate::scenario::Scenario;
+
+/// What a checker says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Its answer.
+    pub verdict: Verdict,
+    /// A whole sentence.
+    pub reason: String,
+    /// What it wanted to see.
+    pub expected: String,
+    /// What it saw.
+    pub seen: String,
+}
+
+impl Finding {
+    /// A finding from a limit on a count.
+    fn limited(what: &str, seen: u64, limit: Option<u64>) -> Self {
+        let (verdict, reason) = match limit {
+            Some(limit) if seen > limit => (Verdict::Fail, format!("{what} is {seen}, and {limit} is the most that is allowed.")),
+            Some(limit) => (Verdict::Pass, format!("{what} is {seen}, within the limit of {limit}.")),
+            None => (Verdict::Pass, format!("{what} is {seen}; the scenario sets no limit.")),
+        };
+        let expected = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}"));
+        Self { verdict, reason, expected, seen: seen.to_string() }
+    }
+
+    /// Nothing can be said.
+    fn unknown(reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Inconclusive, reason: reason.into(), expected: String::new(), seen: String::new() }
+    }
+}
+
+/// A checker: its name, and its judgement.
+#[derive(Debug)]
+pub struct Checker {
+    /// Name: the property it checks.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// The judgement.
+    pub check: fn(&Evidence<'_>) -> Finding,
+}
+
+/// Every checker, by name.
+pub static CHECKERS: &[&Checker] = &[
+    &conservation::CHECKER,
+    &corruption::CHECKER,
+    &duplicates::CHECKER,
+    &enough_evidence::CHECKER,
+    &liveness::CHECKER,
+    &objectives::CHECKER,
+    &order::CHECKER,
+    &publication::CHECKER,
+];
+
+/// One strike of a fault, as the history tells it.
+#[derive(Debug, Clone)]
+pub struct Strike {
+    /// Its name in this run.
+    pub name: String,
+    /// Number of the `[[fault]]`.
+    pub index: usize,
+    /// When it was injected, µs since t0.
+    pub injected: i64,
+    /// When it was healed.
+    pub healed: Option<i64>,
+    /// What somebody else saw of it: kind, evidence, instant.
+    pub witness: Option<(String, String, i64)>,
+    /// Events in flight when it struck.
+    pub in_flight: u64,
+    /// Why it could not be injected or healed.
+    pub failed: Option<String>,
+    /// First copy of anything stored after the heal.
+    pub first_stored: Option<i64>,
+    /// When all that was due by the heal, and is stored at all, was stored.
+    pub drained: Option<i64>,
+}
+
+impl Strike {
+    /// The window in which latency objectives do not hold: from the strike until the backlog is
+    /// drained, at most `limit` µs after the heal.
+    pub fn window(&self, end: i64, limit: i64) -> (i64, i64) {
+        let healed = self.healed.unwrap_or(end);
+        let drained = self.drained.unwrap_or(healed).max(healed);
+        (self.injected, drained.min(healed.saturating_add(limit)))
+    }
+}
+
+/// The histograms of one scope.
+#[derive(Debug, Clone)]
+pub struct Histograms(pub [Latency; 5]);
+
+impl Default for Histograms {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Latency::new()))
+    }
+}
+
+impl Histograms {
+    /// The histogram of one measure.
+    pub fn of(&self, measure: Measure) -> &Latency {
+        &self.0[measure as usize]
+    }
+
+    /// The histogram of a measure by its name.
+    pub fn named(&self, name: &str) -> Option<&Latency> {
+        Measure::ALL.iter().find(|measure| measure.name() == name).map(|measure| self.of(*measure))
+    }
+}
+
+/// All that a checker may look at.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// What was asked.
+    pub scenario: &'a Scenario,
+    /// Totals of the ledger.
+    pub totals: Totals,
+    /// What is owed.
+    pub owing: Owing,
+    /// The history.
+    pub history: &'a [Line],
+    /// Whether journal and history end as they should.
+    pub whole: bool,
+    /// The strikes in order.
+    pub strikes: Vec<Strike>,
+    /// Latencies in `steady`, outside of every fault window.
+    pub steady: Histograms,
+    /// Latencies inside of fault windows.
+    pub during: Histograms,
+    /// When the store could not be read: from, to, why.
+    pub blind: Vec<(i64, i64, String)>,
+}
+
+impl Evidence<'_> {
+    /// How the drain ended: outcome, missing, time from the last heal.
+    fn drained(&self) -> Option<(Drain, u64, Option<i64>)> {
+        self.history.iter().find_map(|line| match &line.entry {
+            Entry::Drained { outcome, missing, took_us, .. } => Some((*outcome, *missing, *took_us)),
+            _ => None,
+        })
+    }
+
+    /// Whether the run was cut short by somebody.
+    fn interrupted(&self) -> bool {
+        self.history.iter().any(|line| matches!(line.entry, Entry::Interrupted { .. }))
+    }
+
+    /// Why the last scan of the store is missing or not complete.
+    fn scan_error(&self) -> Option<String> {
+        let scans = self.history.iter().filter_map(|line| match &line.entry {
+            Entry::FinalScan { error, .. } => Some(error),
+            _ => None,
+        });
+        match scans.last() {
+            Some(error) => error.clone(),
+            None => Some("there was none".into()),
+        }
+    }
+}
+
+/// Lets every checker judge.
+pub fn check_all(evidence: &Evidence<'_>) -> Vec<record::Checker> {
+    CHECKERS
+        .iter()
+        .map(|checker| {
+            let finding = (checker.check)(evidence);
+            record::Checker { name: checker.name.into(), verdict: finding.verdict, reason: finding.reason, expected: finding.expected, seen: finding.seen }
+        })
+        .collect()
+}
+
+pub use enough_evidence::void;
+pub use objectives::judge as judge_objectives;

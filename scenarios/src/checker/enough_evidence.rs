@@ -1,0 +1,80 @@
+//! `enough_evidence`: the run proves something.
+//!
+//! Inconclusive when fewer than 1,000 events are owed; when a fault was never injected, has no
+//! witness or struck with nothing in flight; when the generator could not keep its schedule; when
+//! the store could not be read outside of an injected outage; when the journal is torn.
+
+use std::time::Duration;
+
+use flume_bench_loadgen::latency::Measure;
+use flume_bench_reports::verdict::Verdict;
+
+use super::{Checker, Evidence, Finding, Strike};
+use crate::runner::history::Entry;
+
+pub(super) static CHECKER: Checker = Checker { name: "enough_evidence", summary: "the run proves something", check };
+
+/// Conservation needs so many owed events.
+const LEAST_OWED: u64 = 1_000;
+/// After the heal of a store's outage the receiver may need so long to read again.
+const RECEIVER_RECOVERS: i64 = 10_000_000;
+/// A receiver may be blind for so long without anything being wrong: one slow look.
+const BLIND_FOR: i64 = 1_000_000;
+
+fn check(evidence: &Evidence<'_>) -> Finding {
+    let mut doubts = Vec::new();
+    if !evidence.whole {
+        doubts.push("the journal or the history is torn".to_owned());
+    }
+    if evidence.totals.owed < LEAST_OWED {
+        doubts.push(format!("only {} events are owed, and conservation needs {LEAST_OWED}", evidence.totals.owed));
+    }
+    doubts.extend(evidence.strikes.iter().filter_map(|strike| Some(format!("{}: {}", strike.name, void(strike)?))));
+    for line in evidence.history {
+        match &line.entry {
+            Entry::NotStruck { index, why } => doubts.push(format!("the fault number {index} never struck: {why}")),
+            Entry::Interrupted { .. } => doubts.push("the run was interrupted".into()),
+            _ => {}
+        }
+    }
+    doubts.extend(slip(evidence));
+    doubts.extend(blindness(evidence));
+    let (verdict, reason) = match doubts.first() {
+        None => (Verdict::Pass, format!("{} events are owed, every fault has a witness, and the generator kept its schedule.", evidence.totals.owed)),
+        Some(first) if doubts.len() == 1 => (Verdict::Inconclusive, format!("The run proves too little: {first}.")),
+        Some(_) => (Verdict::Inconclusive, format!("The run proves too little: {}.", doubts.join("; "))),
+    };
+    Finding { verdict, reason, expected: "enough events, witnessed faults, a kept schedule, a readable store".into(), seen: format!("{} doubts", doubts.len()) }
+}
+
+/// Why a strike proves nothing.
+pub fn void(strike: &Strike) -> Option<String> {
+    if let Some(error) = &strike.failed {
+        return Some(format!("void: {error}"));
+    }
+    if strike.witness.is_none() {
+        return Some("void: nobody but the injector saw it take effect".into());
+    }
+    (strike.in_flight == 0).then(|| "void: no event was in flight".into())
+}
+
+/// Slip p99 may be at most max(10 ms, 10 % of the percentile judged).
+fn slip(evidence: &Evidence<'_>) -> Option<String> {
+    let p99 = evidence.steady.of(Measure::Slip).quantile(0.99)?;
+    let strictest = evidence.scenario.objectives.latencies.iter().map(|objective| objective.limit).min();
+    let allowed = strictest.map_or(Duration::from_millis(10), |limit| (limit / 10).max(Duration::from_millis(10)));
+    (u128::from(p99) > allowed.as_micros()).then(|| format!("the generator could not keep its schedule: its slip p99 is {:.1} ms, and {} ms are allowed", p99 as f64 / 1e3, allowed.as_millis()))
+}
+
+/// The receiver could not read, and no injected fault explains it.
+fn blindness(evidence: &Evidence<'_>) -> Option<String> {
+    let unexplained = evidence.blind.iter().find(|(from, to, _)| {
+        let explained = evidence.strikes.iter().any(|strike| {
+            let healed = strike.healed.unwrap_or(i64::MAX - RECEIVER_RECOVERS);
+            let kind = evidence.scenario.faults.get(strike.index).map_or("", |fault| fault.kind);
+            matches!(kind, "outage" | "kill" | "pause") && *from >= strike.injected - BLIND_FOR && *to <= healed + RECEIVER_RECOVERS
+        });
+        to - from > BLIND_FOR && !explained
+    });
+    unexplained.map(|(from, to, why)| format!("the store could not be read from {:.1} s to {:.1} s ({why})", *from as f64 / 1e6, *to as f64 / 1e6))
+}

@@ -1,0 +1,299 @@
+//! The history: everything the run did and saw besides events, in order, one JSON object a line.
+//!
+//! With the journal it is all that the judge looks at, so a stored run can be judged again. Each
+//! line is `{"at_us": …, "what": "…", …}`; the instant is µs since t0, negative before the load
+//! began. Lines from before t0 are kept in memory until t0 is known, or until the run ends.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// µs since t0.
+    pub at_us: i64,
+    /// What happened.
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Entry {
+    /// The wall clock, at the start and at the end of the run (RFC 3339).
+    Wall {
+        /// The reading.
+        clock: String,
+    },
+    /// A phase begins; the one before it ends.
+    Phase {
+        /// `prepare`, `warm_up`, `steady`, `load_end`, `heal`, `drain`, `probe`, `stop`, `final_scan`, …
+        name: String,
+    },
+    /// A process was started.
+    Started {
+        /// `agent`, `namenode`, …
+        role: String,
+        /// Its process id.
+        pid: i32,
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
+    /// A process showed that it was ready.
+    Ready {
+        /// Its role.
+        role: String,
+        /// Time from its start, µs.
+        took_us: i64,
+    },
+    /// A process ended.
+    Ended {
+        /// Its role.
+        role: String,
+        /// Its process id.
+        pid: i32,
+        /// `exit code 0`, `signal 9`, …
+        exit: String,
+        /// Whether the run had asked for it (stop, or a fault).
+        wanted: bool,
+    },
+    /// The store said what it is.
+    Store {
+        /// Version of the server.
+        version: Option<String>,
+    },
+    /// A fault was injected.
+    Injected {
+        /// Name of this strike, unique in the run: `kill-2`, or `kill-2.1` when repeated.
+        fault: String,
+        /// Number of the `[[fault]]` in the scenario.
+        index: usize,
+        /// Events issued and not stored at this instant.
+        in_flight: u64,
+    },
+    /// What somebody other than the injector saw of it.
+    Witness {
+        /// The strike.
+        fault: String,
+        /// The kind of evidence.
+        saw: String,
+        /// The evidence.
+        evidence: String,
+    },
+    /// A fault was healed.
+    Healed {
+        /// The strike.
+        fault: String,
+    },
+    /// A fault could not be injected or healed.
+    FaultFailed {
+        /// The strike.
+        fault: String,
+        /// Why.
+        error: String,
+    },
+    /// A fault never struck: its condition was never seen, or the run ended before.
+    NotStruck {
+        /// Number of the `[[fault]]` in the scenario.
+        index: usize,
+        /// Why.
+        why: String,
+    },
+    /// The drain ended.
+    Drained {
+        /// How.
+        outcome: Drain,
+        /// Owed and not stored at this instant.
+        missing: u64,
+        /// The last instant at which anything was stored, µs since t0.
+        last_stored_us: Option<i64>,
+        /// From the last heal (or the end of the load) to the end of the backlog, if it ended.
+        took_us: Option<i64>,
+    },
+    /// What became of the probe.
+    Probe {
+        /// Whether it was seen in the store.
+        stored: bool,
+        /// How long that took, µs.
+        took_us: Option<i64>,
+        /// Why it could not be sent, if so.
+        error: Option<String>,
+    },
+    /// A lease was recovered, or could not be.
+    Lease {
+        /// The file.
+        path: String,
+        /// Whether the file is closed now.
+        recovered: bool,
+        /// Why not.
+        error: Option<String>,
+    },
+    /// A scan after the agent's end.
+    FinalScan {
+        /// 1 before lease recovery, 2 after it.
+        number: u32,
+        /// Why it is not complete, if it is not.
+        error: Option<String>,
+    },
+    /// Events that the agent's channels still held after its end; `None`: nobody can read them.
+    Stranded {
+        /// How many of this run.
+        events: Option<u64>,
+        /// Why nobody can.
+        reason: Option<String>,
+    },
+    /// Bytes through a proxy, at its end.
+    Proxy {
+        /// The link.
+        link: String,
+        /// Bytes towards the server.
+        forward: u64,
+        /// Bytes back.
+        backward: u64,
+        /// Connections.
+        connections: u64,
+    },
+    /// The run was interrupted.
+    Interrupted {
+        /// By what.
+        by: String,
+    },
+    /// The harness itself failed.
+    HarnessFailed {
+        /// At what, and how.
+        error: String,
+    },
+    /// An objective was beyond recovery, so the load was ended.
+    GaveUp {
+        /// Which.
+        why: String,
+    },
+    /// Anything else worth keeping.
+    Note {
+        /// A sentence.
+        text: String,
+    },
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drain {
+    /// All that was owed is stored.
+    Complete,
+    /// Nothing was stored for the driver's quiet time, with the system alive.
+    Quiet,
+    /// The system had died.
+    Dead,
+    /// The deadline came, and nothing was moving any more.
+    Deadline,
+    /// The deadline came while events were still being stored.
+    StillMoving,
+    /// The run was interrupted.
+    Interrupted,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    t0: Option<Instant>,
+    early: Vec<(Instant, Entry)>,
+}
+
+/// Writes the history; clones write to the same one.
+#[derive(Debug, Clone)]
+pub struct History(Arc<Mutex<State>>);
+
+impl History {
+    /// Opens the file. Nothing is written before t0 is set or the history is closed.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(State { file: File::create(path)?, t0: None, early: Vec::new() }))))
+    }
+
+    /// Notes what happens now. A line that cannot be written is said on standard error once the
+    /// run ends; the journal, not the history, carries the events.
+    pub fn note(&self, entry: Entry) {
+        self.note_at(Instant::now(), entry);
+    }
+
+    /// Notes what happened at an instant.
+    pub fn note_at(&self, at: Instant, entry: Entry) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.t0 {
+            None => state.early.push((at, entry)),
+            Some(t0) => {
+                let _ = write(&mut state.file, t0, at, entry);
+            }
+        }
+    }
+
+    /// Sets t0 and writes what was noted before.
+    pub fn set_t0(&self, t0: Instant) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.t0.is_none() {
+            state.t0 = Some(t0);
+            for (at, entry) in std::mem::take(&mut state.early) {
+                write(&mut state.file, t0, at, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything to the disk; a run that never came to t0 takes this instant for it.
+    pub fn close(&self) -> io::Result<()> {
+        self.set_t0(Instant::now())?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).file.sync_all()
+    }
+}
+
+fn write(file: &mut File, t0: Instant, at: Instant, entry: Entry) -> io::Result<()> {
+    let at_us = match at.checked_duration_since(t0) {
+        Some(after) => after.as_micros() as i64,
+        None => -(t0.duration_since(at).as_micros() as i64),
+    };
+    let mut text = serde_json::to_vec(&Line { at_us, entry })?;
+    text.push(b'\n');
+    file.write_all(&text)
+}
+
+/// Reads a history back. A last line that was cut off is left out; `true` says that it was.
+pub fn read(path: &Path) -> io::Result<(Vec<Line>, bool)> {
+    let text = std::fs::read_to_string(path)?;
+    let mut lines = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        match serde_json::from_str(line) {
+            Ok(line) => lines.push(line),
+            Err(_) if !text.ends_with('\n') && number + 1 == text.lines().count() => return Ok((lines, true)),
+            Err(error) => return Err(io::Error::other(format!("{}:{}: not a line of a history: {error}", path.display(), number + 1))),
+        }
+    }
+    Ok((lines, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn lines_from_before_t0_are_kept_and_negative() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history.jsonl");
+        let history = History::create(&path).unwrap();
+        let early = Instant::now();
+        history.note_at(early, Entry::Phase { name: "prepare".into() });
+        history.set_t0(early + Duration::from_millis(5)).unwrap();
+        history.note_at(early + Duration::from_millis(7), Entry::Note { text: "x".into() });
+        history.close().unwrap();
+        let (lines, torn) = read(&path).unwrap();
+        assert_eq!((lines[0].at_us, lines[1].at_us, torn), (-5000, 2000, false));
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap().trim_end().trim_end_matches('}')).unwrap();
+        assert!(read(&path).unwrap().1);
+    }
+}

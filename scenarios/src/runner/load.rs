@@ -1,0 +1,198 @@
+//! The load and what goes on while it lasts: generator, receiver, sampler, faults.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flume_bench_loadgen::account::Account;
+use flume_bench_loadgen::generator::{self, Forwarded, Generator, Load as GeneratorLoad, Running as RunningLoad};
+use flume_bench_loadgen::observe::Observer;
+use flume_bench_loadgen::payload::{self, Pool};
+use flume_bench_loadgen::receiver::Watch;
+use flume_bench_loadgen::schedule::{self, Schedule, Shape};
+use serde_json::json;
+
+use super::history::Entry;
+use super::sampler::{Sampler, Subject};
+use super::strikes::Strikes;
+use super::{Run, pause};
+use crate::proxy::Link;
+use crate::scenario::Load;
+use crate::store::Running;
+use crate::sut::Place;
+
+/// How often the store is read.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long connections may take to finish their queues after the last batch is due, on top of
+/// the time a batch is retried.
+const GRACE: Duration = Duration::from_secs(12);
+
+/// What runs while the load does, and after.
+pub(super) struct Loaded {
+    pub(super) generator: Box<dyn Generator>,
+    pub(super) load: GeneratorLoad,
+    pub(super) watch: Watch,
+    pub(super) sampler: Sampler,
+    pub(super) strikes: Strikes,
+    /// End of the load.
+    pub(super) ended: Instant,
+}
+
+/// Makes the files that the system must find when it starts.
+pub(super) fn prepare_input(run: &Run<'_>, place: &Place) -> Result<(), String> {
+    generator_of(&run.scenario.load, place, "127.0.0.1:1".parse().map_err(|_| "no address")?)?.prepare().map_err(|error| error.to_string())
+}
+
+fn generator_of(load: &Load, place: &Place, address: SocketAddr) -> Result<Box<dyn Generator>, String> {
+    let log = place.env.get("FB_LOG").cloned().unwrap_or_default();
+    let rotate = load.rotate.map(|(_, every)| every);
+    let settings = match load.into {
+        "avro" => json!({ "address": address, "deflate": load.deflate }),
+        "netcat" => json!({ "address": address, "ack_every_event": load.answers }),
+        "exec" => json!({ "path": log, "rotate_every_bytes": rotate }),
+        _ => json!({
+            "path": log,
+            "rotate_every_bytes": rotate,
+            "how": load.rotate.map_or("rename", |(how, _)| how),
+            "position_file": place.data.join("positions.json"),
+        }),
+    };
+    let kind = generator::kind(load.into).ok_or_else(|| format!("there is no generator {}", load.into))?;
+    (kind.build)(settings).map_err(|error| error.to_string())
+}
+
+/// The schedule of the whole load, warm-up included.
+pub(crate) fn schedule_of(scenario: &crate::scenario::Scenario) -> Result<Schedule, String> {
+    let load = &scenario.load;
+    let shape = match (load.ramp_to, load.poisson) {
+        (Some(to), _) => Shape::Ramp { from: load.rate, to },
+        (None, true) => Shape::Poisson { rate: load.rate },
+        (None, false) => Shape::Constant { rate: load.rate },
+    };
+    let duration = scenario.phases.warm_up + scenario.phases.steady;
+    Schedule::new(schedule::Settings { shape, duration, batch: load.batch, connections: load.connections, seed: scenario.seed }).map_err(|error| error.to_string())
+}
+
+fn pool_of(scenario: &crate::scenario::Scenario) -> Result<Pool, String> {
+    let load = &scenario.load;
+    let settings = payload::Settings { size: load.body, path: load.replay.clone(), ..payload::Settings::default() };
+    Pool::new(load.payload, &settings, scenario.seed).map_err(|error| error.to_string())
+}
+
+/// Asks the proxy on the link from the generator.
+struct ThroughProxy(Link);
+
+impl Forwarded for ThroughProxy {
+    fn forwarded(&self, local: SocketAddr) -> Option<u64> {
+        self.0.proxies().iter().find_map(|proxy| proxy.forwarded(local))
+    }
+}
+
+/// Runs warm-up and steady, faults included, until the load has ended.
+pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<Loaded, String> {
+    let scenario = run.scenario;
+    let source = SocketAddr::from(([127, 0, 0, 1], place.source_port));
+    let mut address = source;
+    let mut forwarded: Arc<dyn Forwarded> = Arc::new(|_| None);
+    if matches!(scenario.load.into, "avro" | "netcat") {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        address = run.world.add_link("generator->agent", &[any], &[source])?;
+        if let Some(link) = run.world.links().get("generator->agent") {
+            forwarded = Arc::new(ThroughProxy(link));
+        }
+    }
+    let generator = generator_of(&scenario.load, place, address)?;
+    let schedule = Arc::new(schedule_of(scenario)?);
+    let pool = Arc::new(pool_of(scenario)?);
+    for producer in 0..scenario.load.connections {
+        run.account.planned(producer, schedule.planned(producer)).map_err(|error| error.to_string())?;
+    }
+    // The load begins a moment from now, so that everything is in place when its first batch is due.
+    let t0 = Instant::now() + Duration::from_millis(50);
+    run.clock.set_t0(t0);
+    run.history().set_t0(t0).map_err(|error| error.to_string())?;
+    let observer: Arc<dyn Observer> = Arc::clone(&run.account) as Arc<dyn Observer>;
+    let receiver = store.receiver(run.world.dir().run).map_err(|error| error.to_string())?;
+    let watch = Watch::start(receiver, LOOK, Arc::clone(&observer), Arc::clone(&run.clock)).map_err(|error| error.to_string())?;
+    let metrics_port = scenario.sut.driver.has_metrics().then_some(place.metrics_port);
+    let subject = Subject { account: Arc::clone(&run.account), clock: Arc::clone(&run.clock), metrics_port, data: place.data.clone() };
+    let sampler = Sampler::start(&run.world.dir().path("series.csv"), subject, Arc::clone(&run.world)).map_err(|error| error.to_string())?;
+    let load = GeneratorLoad {
+        schedule,
+        bodies: generator::Bodies { run: run.world.dir().run, pool },
+        clock: Arc::clone(&run.clock),
+        observer,
+        forwarded,
+        retry_for: scenario.load.retry_for,
+        call_timeout: scenario.load.timeout,
+    };
+    let steady_from = t0 + scenario.phases.warm_up;
+    let strikes = Strikes::start(scenario, Arc::clone(&run.world), Arc::clone(&run.account), Arc::clone(&run.progress), sampler.handle(), steady_from)?;
+    let running = generator::start(&*generator, &load).map_err(|error| error.to_string())?;
+    let mut loaded = Loaded { generator, load, watch, sampler, strikes, ended: t0 };
+    follow(run, &mut loaded, running, t0)?;
+    Ok(loaded)
+}
+
+/// Waits for the end of the load, and says how it goes.
+fn follow(run: &Run<'_>, loaded: &mut Loaded, running: RunningLoad, t0: Instant) -> Result<(), String> {
+    let phases = run.scenario.phases;
+    let steady_at = t0 + phases.warm_up;
+    let end_at = steady_at + phases.steady;
+    let mut in_steady = phases.warm_up.is_zero();
+    run.history().note_at(t0, Entry::Phase { name: if in_steady { "steady" } else { "warm_up" }.into() });
+    run.progress.phase(if in_steady { "steady" } else { "warm_up" });
+    let mut stopped = false;
+    while Instant::now() < end_at && !stopped {
+        if !in_steady && Instant::now() >= steady_at {
+            in_steady = true;
+            run.history().note_at(steady_at, Entry::Phase { name: "steady".into() });
+            run.progress.phase("steady");
+        }
+        show(run, loaded);
+        run.account.flush().map_err(|error| format!("the journal could not be written: {error}"))?;
+        stopped = pause(&run.world, Duration::from_millis(50)) || give_up(run) || loaded.watch.has_failed();
+        for role in run.world.note_ends() {
+            run.progress.say(&format!("{role} ended although nobody asked it to"));
+        }
+    }
+    if stopped {
+        running.stop();
+    }
+    let grace = if stopped { Duration::ZERO } else { run.scenario.load.retry_for.min(Duration::from_secs(120)) + GRACE };
+    let finished = running.finish(grace);
+    loaded.ended = Instant::now();
+    run.phase("load_end");
+    run.history().note(Entry::Note {
+        text: format!("load ended; pacing thread at real-time priority: {}; batches left: {}", finished.realtime, finished.left),
+    });
+    match finished.failure {
+        Some(failure) => Err(format!("the load ended early: {failure}")),
+        None if loaded.watch.has_failed() => Err("the receiver's thread ended early".into()),
+        None => Ok(()),
+    }
+}
+
+/// Draws the progress line.
+pub(super) fn show(run: &Run<'_>, loaded: &Loaded) {
+    let rate = loaded.sampler.observed().stored_per_s;
+    run.progress.show(&run.account.live(), run.clock.now(), rate);
+}
+
+/// Whether an objective is beyond recovery: what was corrupted, malformed or invented stays so.
+fn give_up(run: &Run<'_>) -> bool {
+    if run.options.keep_going || run.scenario.keep_going {
+        return false;
+    }
+    let account: &Account = &run.account;
+    let totals = account.totals();
+    let beyond = [("corrupted", totals.corrupted), ("malformed", totals.malformed), ("unexpected", totals.unexpected)]
+        .into_iter()
+        .find(|(name, count)| run.scenario.objectives.limit(name).is_some_and(|limit| *count > limit));
+    if let Some((name, count)) = beyond {
+        let why = format!("{name} is {count}, which no drain can mend; the load ends here (--keep-going goes on)");
+        run.progress.say(&why);
+        run.history().note(Entry::GaveUp { why });
+    }
+    beyond.is_some()
+}

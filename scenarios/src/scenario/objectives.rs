@@ -1,0 +1,131 @@
+//! `[objectives]`: what must hold for a run to pass.
+//!
+//! `lost`, `corrupted`, `malformed` and `unexpected` are 0 everywhere unless the scenario says
+//! otherwise; `unpublished` is 0 for every store. Latency objectives judge events whose intended
+//! instant is in `steady` and outside every fault window; those under `[objectives.during]` judge
+//! the ones inside.
+
+use std::time::Duration;
+
+use super::reader::{Reader, nearest};
+use crate::text::parse_duration;
+
+/// Counts that can be limited, with their default limit.
+pub const COUNTS: &[(&str, Option<u64>)] = &[
+    ("corrupted", Some(0)),
+    ("duplicated", None),
+    ("lost", Some(0)),
+    ("malformed", Some(0)),
+    ("reordered", None),
+    ("unexpected", Some(0)),
+    ("unpublished", Some(0)),
+];
+
+/// The latency words.
+pub const LATENCIES: &[&str] = &["ack_response", "ack_service", "published_response", "slip", "stored_response"];
+
+/// The quantiles, as they are spelled at the end of a key.
+pub const QUANTILES: &[(&str, f64)] = &[("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999)];
+
+/// One objective on latency.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatencyObjective {
+    /// The key as written: `stored_response_p99`.
+    pub key: String,
+    /// One of [`LATENCIES`].
+    pub word: &'static str,
+    /// The quantile, 0 to 1.
+    pub quantile: f64,
+    /// The limit.
+    pub limit: Duration,
+}
+
+/// Everything under `[objectives]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objectives {
+    /// Limits of counts: name and the most that is allowed. A count without a limit is only shown.
+    pub counts: Vec<(&'static str, u64)>,
+    /// Latencies outside of fault windows.
+    pub latencies: Vec<LatencyObjective>,
+    /// Latencies inside of fault windows.
+    pub during: Vec<LatencyObjective>,
+    /// From the last heal until all that is owed is stored.
+    pub drained_within: Option<Duration>,
+    /// Share of issued events that must be stored, 0 to 1.
+    pub transfer_success_rate: Option<f64>,
+}
+
+impl Objectives {
+    /// The limit of a count, if it has one.
+    pub fn limit(&self, count: &str) -> Option<u64> {
+        self.counts.iter().find(|(name, _)| *name == count).map(|(_, limit)| *limit)
+    }
+}
+
+/// Reads the table; `None` if anything in it is wrong.
+pub fn read(table: &Reader<'_, '_>) -> Option<Objectives> {
+    let mut counts = Vec::new();
+    for (name, default) in COUNTS {
+        match table.raw(name) {
+            Some(_) => counts.extend(table.number(name, 0..=u64::MAX).map(|limit| (*name, limit))),
+            None => counts.extend(default.map(|limit| (*name, limit))),
+        }
+    }
+    let drained_within = table.parsed("drained_within", parse_duration);
+    let transfer_success_rate = table.parsed("transfer_success_rate", parse_percent);
+    let during = table.table("during");
+    let latencies = read_latencies(table, &["drained_within", "during", "transfer_success_rate"])?;
+    let during = read_latencies(&during, &[])?;
+    Some(Objectives { counts, latencies, during, drained_within, transfer_success_rate })
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match number {
+        Some(number) if (0.0..=100.0).contains(&number) => Ok(number / 100.0),
+        _ => Err(format!("\"{text}\" is not a share: write it in percent, such as \"99.9 %\"")),
+    }
+}
+
+fn read_latencies(table: &Reader<'_, '_>, others: &[&str]) -> Option<Vec<LatencyObjective>> {
+    let mut found = Vec::new();
+    let mut right = true;
+    for (key, _) in table.keys() {
+        if others.contains(&key.as_str()) || (!others.is_empty() && COUNTS.iter().any(|(name, _)| *name == key)) {
+            continue;
+        }
+        let Some((word, quantile)) = split_key(&key) else {
+            let allowed = allowed_keys(!others.is_empty());
+            let hint = nearest(&key, allowed.iter().map(String::as_str)).map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
+            table.problem(&key, format!("there is no objective `{key}`{hint} (counts: {}; latencies: {} with _p50 … _p9999; drained_within; transfer_success_rate)", COUNTS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "), LATENCIES.join(", ")));
+            right = false;
+            continue;
+        };
+        let written = table.raw_of(&key).and_then(|value| value.get_ref().as_str()).unwrap_or("");
+        match parse_duration(written) {
+            Ok(limit) => found.push(LatencyObjective { key, word, quantile, limit }),
+            Err(error) => {
+                table.problem(&key, format!("{key}: {error}"));
+                right = false;
+            }
+        }
+    }
+    right.then_some(found)
+}
+
+fn split_key(key: &str) -> Option<(&'static str, f64)> {
+    let (word, quantile) = key.rsplit_once('_')?;
+    let word = LATENCIES.iter().find(|known| **known == word)?;
+    let (_, quantile) = QUANTILES.iter().find(|(name, _)| *name == quantile)?;
+    Some((word, *quantile))
+}
+
+fn allowed_keys(with_counts: bool) -> Vec<String> {
+    let mut keys: Vec<String> = LATENCIES.iter().flat_map(|word| QUANTILES.iter().map(move |(quantile, _)| format!("{word}_{quantile}"))).collect();
+    if with_counts {
+        keys.extend(COUNTS.iter().map(|(name, _)| (*name).to_owned()));
+        keys.push("drained_within".to_owned());
+        keys.push("transfer_success_rate".to_owned());
+    }
+    keys
+}

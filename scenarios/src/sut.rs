@@ -1,0 +1,115 @@
+//! Systems under test: a driver knows how to prepare, start, find ready and stop one kind of
+//! system, where its logs and metrics are, how long it may be silent while it still works
+//! (`quiet`), and which sources and stores it can be given.
+//!
+//! Each driver is one file; one line in [`KINDS`] registers it. A driver only describes; the
+//! runner spawns, signals and reaps.
+
+mod command;
+mod decoy;
+mod engine;
+mod flume;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::scenario::Scenario;
+use crate::scenario::reader::{Problem, Reader};
+use crate::tools::Tools;
+
+/// A kind of driver.
+#[derive(Debug)]
+pub struct Kind {
+    /// Name, as in `[sut] driver = "…"`.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Its own keys under `[sut]`, for `list`.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// Reads the driver's own keys; problems go to the reader.
+    pub read: fn(&Reader<'_, '_>, Option<&Path>) -> Option<Arc<dyn Driver>>,
+}
+
+/// Every driver, by name.
+pub static KINDS: &[&Kind] = &[&command::KIND, &decoy::KIND, &engine::KIND, &flume::KIND];
+
+/// Where a system under test lives during one run.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// `runs/<id>`.
+    pub run: PathBuf,
+    /// The system's own directory (channels, positions, pid files): `runs/<id>/sut/data`.
+    pub data: PathBuf,
+    /// The directory given by `-c`: `core-site.xml`, `hdfs-site.xml`, …
+    pub conf: PathBuf,
+    /// Its configuration file, a copy in the run's directory.
+    pub config: PathBuf,
+    /// The agent's name.
+    pub agent: String,
+    /// The environment: `FB_SOURCE_PORT`, `FB_STORE`, `FB_DATA`, …
+    pub env: BTreeMap<String, String>,
+    /// The port its source is told to listen on.
+    pub source_port: u16,
+    /// The port for its metrics.
+    pub metrics_port: u16,
+}
+
+/// What is to be started.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Environment on top of the place's.
+    pub env: Vec<(String, String)>,
+}
+
+/// How a system shows that it is ready. All that is named must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Ready {
+    /// Something accepts connections on the source's port.
+    pub port: bool,
+    /// A line with this text stands in its log (since the last start).
+    pub log: Option<String>,
+    /// A line with this text says that it never will be.
+    pub hopeless: Option<String>,
+    /// The longest it may take.
+    pub within: Duration,
+}
+
+/// One kind of system under test.
+pub trait Driver: Debug + Send + Sync {
+    /// The kind's name.
+    fn name(&self) -> &'static str;
+    /// The words of `load.into` that it can be given.
+    fn sources(&self) -> &'static [&'static str];
+    /// The kinds of store that it can deliver into.
+    fn stores(&self) -> &'static [&'static str];
+    /// Longest silence of a working system: its longest back-off and call timeout together.
+    fn quiet(&self) -> Duration;
+    /// How long it may take to end after SIGTERM before it is killed.
+    fn stop_within(&self) -> Duration;
+    /// Name and version, as far as they can be known without starting it.
+    fn version(&self, tools: &Tools) -> Option<String>;
+    /// What is wrong with the machine or the configuration, found without starting anything.
+    fn check(&self, scenario: &Scenario, tools: &Tools) -> Vec<Problem>;
+    /// Makes files that must be there before the start.
+    fn prepare(&self, _place: &Place, _tools: &Tools) -> std::io::Result<()> {
+        Ok(())
+    }
+    /// What to start.
+    fn command(&self, place: &Place, tools: &Tools) -> Command;
+    /// How it shows that it is ready.
+    fn ready(&self, into: &str) -> Ready;
+    /// Whether it serves Flume's counters as JSON on the place's metrics port.
+    fn has_metrics(&self) -> bool {
+        false
+    }
+    /// How many events of the run its channels still hold after its end. `Err`: nobody can tell,
+    /// and why.
+    fn stranded(&self, _place: &Place, _tools: &Tools, _run: u64) -> Result<u64, String> {
+        Err(format!("there is no reader for the channels of {}", self.name()))
+    }
+}

@@ -1,0 +1,77 @@
+//! `engine`: our own agent, `flume-bench agent`, as a process like any other.
+//!
+//! Its configuration is checked strictly before the run: what the agent alone would warn of and go
+//! on, is an error here. Its `quiet` time is 35 s: a call timeout of 30 s and a back-off of 5 s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Command, Driver, Kind, Place, Ready};
+use crate::scenario::Scenario;
+use crate::scenario::reader::Problem;
+use crate::tools::Tools;
+
+pub(super) static KIND: Kind = Kind {
+    name: "engine",
+    summary: "our own agent, `flume-bench agent`",
+    settings: &[("agent", "its name in the configuration (a1)"), ("config", "Flume properties, relative to the scenario")],
+    read: |table, config| {
+        if config.is_none() {
+            table.missing("config", "the agent's Flume properties");
+            return None;
+        }
+        Some(Arc::new(Engine))
+    },
+};
+
+#[derive(Debug)]
+struct Engine;
+
+impl Driver for Engine {
+    fn name(&self) -> &'static str {
+        KIND.name
+    }
+    fn sources(&self) -> &'static [&'static str] {
+        &["avro", "exec", "netcat", "tail"]
+    }
+    fn stores(&self) -> &'static [&'static str] {
+        &["files", "hdfs"]
+    }
+    fn quiet(&self) -> Duration {
+        Duration::from_secs(35)
+    }
+    fn stop_within(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+    fn version(&self, _tools: &Tools) -> Option<String> {
+        Some(format!("flume-bench {}", env!("CARGO_PKG_VERSION")))
+    }
+    fn check(&self, scenario: &Scenario, tools: &Tools) -> Vec<Problem> {
+        let Some(config) = &scenario.sut.config else { return Vec::new() };
+        let own = crate::runner::place::example_environment(scenario);
+        (tools.check_agent)(config, &scenario.sut.agent, &|name: &str| own.get(name).cloned().or_else(|| std::env::var(name).ok()))
+    }
+    fn command(&self, place: &Place, tools: &Tools) -> Command {
+        let argv = [
+            tools.program.to_string_lossy().into_owned(),
+            "agent".into(),
+            "--strict".into(),
+            "-n".into(),
+            place.agent.clone(),
+            "-c".into(),
+            place.conf.to_string_lossy().into_owned(),
+            "-f".into(),
+            place.config.to_string_lossy().into_owned(),
+            "--no-reload-conf".into(),
+            "-Dflume.monitoring.type=http".into(),
+            format!("-Dflume.monitoring.port={}", place.metrics_port),
+        ];
+        Command { argv: argv.into(), env: Vec::new() }
+    }
+    fn ready(&self, _into: &str) -> Ready {
+        Ready { port: false, log: Some("is ready".into()), hopeless: None, within: Duration::from_secs(30) }
+    }
+    fn has_metrics(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,88 @@
+//! What the machine has: the program itself, a JVM, the jars of the real systems.
+//!
+//! `ci/setup` puts jars under `$FLUME_BENCH_LIBS`, by default `~/.cache/flume-bench`; nothing else
+//! is looked for anywhere else.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use crate::scenario::reader::Problem;
+
+/// Checks an agent's configuration without starting anything: file, agent's name, environment.
+/// The binary passes the engine's own check in; this crate never imports the engine.
+pub type CheckAgent = fn(&Path, &str, &dyn Fn(&str) -> Option<String>) -> Vec<Problem>;
+
+/// What the machine has.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// The running program, which also is agent, store and decoy.
+    pub program: PathBuf,
+    /// Checks an agent's configuration.
+    pub check_agent: CheckAgent,
+}
+
+impl Tools {
+    /// Directory of the jars of one system, such as `flume-1.11.0`.
+    pub fn jars(&self, name: &str) -> PathBuf {
+        libs().join(name)
+    }
+
+    /// A problem if the jars of a system are not here.
+    pub fn check_jars(&self, name: &str, what: &str) -> Option<Problem> {
+        let directory = self.jars(name);
+        let found = std::fs::read_dir(&directory).is_ok_and(|entries| entries.flatten().any(|entry| entry.path().extension().is_some_and(|e| e == "jar")));
+        (!found).then(|| {
+            Problem::of_machine(
+                format!("{what} is not here: no jars in {}", directory.display()),
+                format!("ci/setup {} brings them (Maven and a JDK are needed)", name.split('-').next().unwrap_or(name)),
+            )
+        })
+    }
+
+    /// A problem if there is no JVM.
+    pub fn check_java(&self) -> Option<Problem> {
+        find_program("java").is_none().then(|| Problem::of_machine("no `java` on the PATH: this needs a JVM (17 is known to work)", "apt-get install openjdk-17-jre-headless"))
+    }
+}
+
+/// Where the jars are.
+pub fn libs() -> PathBuf {
+    match std::env::var_os("FLUME_BENCH_LIBS") {
+        Some(path) if !path.is_empty() => path.into(),
+        _ => std::env::var_os("HOME").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from).join(".cache/flume-bench"),
+    }
+}
+
+/// Finds a program on the PATH (or, for root's programs, in the usual sbin directories).
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| path.is_file());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+/// Runs a short program to its end, at most a minute, and returns what it printed.
+pub fn output(program: &Path, arguments: &[String]) -> std::io::Result<String> {
+    use std::io::{Error, Read};
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut pipe = child.stdout.take().ok_or_else(|| Error::other("no pipe"))?;
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).map(|_| text)
+    });
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while child.try_wait()?.is_none() {
+        if std::time::Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(Error::other(format!("{} did not end within 60 s", program.display())));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    reader.join().map_err(|_| Error::other("the reader of its output panicked"))?
+}
