@@ -23,7 +23,7 @@
 //! An event is `h` (4 bytes, the size of its headers), `h` bytes of headers, and the body up to its
 //! end. Headers are a sequence of: size of the key, size of the value (4 bytes each), key, value;
 //! both are UTF-8. An event's own header hides the common one of the same key; the builder writes a
-//! key once per event, and of repeated keys in foreign bytes the last one counts.
+//! key once per event, and of repeated keys in foreign bytes the first one counts.
 //!
 //! Index and common headers stand *behind* the events because both are known last: the index when
 //! the builder is done, a common header when an interceptor adds it, which then is an append.
@@ -850,6 +850,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 fn write_header(bytes: &mut Vec<u8>, key: &str, value: &str) {
+    bytes.reserve(8 + key.len() + value.len());
     bytes.extend_from_slice(&word(key.len()));
     bytes.extend_from_slice(&word(value.len()));
     bytes.extend_from_slice(key.as_bytes());
@@ -864,16 +865,15 @@ fn split_header(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((key, value, rest))
 }
 
-/// The value of the last header of that key.
+/// The value of the header of that key; of the first, where foreign bytes repeat a key.
 fn find<'a>(mut bytes: &'a [u8], key: &str) -> Option<&'a str> {
-    let mut found = None;
     while let Some((name, value, rest)) = split_header(bytes) {
         if name == key.as_bytes() {
-            found = Some(value);
+            return Some(text(value));
         }
         bytes = rest;
     }
-    found.map(text)
+    None
 }
 
 /// Removes all but the last header of each key from the headers that start at `first`.

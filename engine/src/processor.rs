@@ -212,3 +212,174 @@ fn put(channel: &dyn Channel, events: Slice) -> Result<(), ChannelError> {
     put.add(events)?;
     put.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::memory::{Limits, MemoryChannel};
+    use crate::context::Context;
+    use crate::event::BatchBuilder;
+    use crate::kind::Kind;
+
+    fn channel(name: &str, capacity: usize) -> Arc<MemoryChannel> {
+        let keep_alive = Duration::from_millis(2);
+        let transaction_capacity = capacity.min(10);
+        let limits = Limits {
+            capacity,
+            transaction_capacity,
+            body_bytes: u64::MAX,
+            keep_alive,
+        };
+        Arc::new(MemoryChannel::new(name, limits))
+    }
+
+    fn batch(events: usize) -> Batch {
+        let mut builder = BatchBuilder::new();
+        for number in 0..events {
+            builder.push([], number.to_string().as_bytes()).unwrap();
+        }
+        builder.finish()
+    }
+
+    fn processor(
+        channels: &[&Arc<MemoryChannel>],
+        optional: &str,
+        interceptors: &[(&Kind<BoxInterceptor>, &str)],
+    ) -> ChannelProcessor {
+        let names: Vec<&str> = channels.iter().map(|channel| channel.name()).collect();
+        let ctx = Context::from_example("selector", &format!("optional = {optional}"));
+        let selector = (crate::selector::replicating::KIND.build)(&ctx).unwrap()(&names).unwrap();
+        let build = |(kind, lines): &(&Kind<BoxInterceptor>, &str)| {
+            (kind.build)(&Context::from_example("i", lines)).unwrap()
+        };
+        let interceptors = interceptors.iter().map(build).collect();
+        let channels = channels
+            .iter()
+            .map(|channel| Arc::clone(*channel) as ArcChannel)
+            .collect();
+        ChannelProcessor::new("r1", interceptors, selector, channels, Arc::default())
+    }
+
+    fn counter(processor: &ChannelProcessor, name: &str) -> u64 {
+        processor
+            .counters()
+            .entries()
+            .iter()
+            .find(|(key, _)| *key == name)
+            .unwrap()
+            .1
+    }
+
+    #[test]
+    fn every_channel_gets_every_event_after_the_interceptors_in_their_order() {
+        let (one, two) = (channel("c1", 20), channel("c2", 20));
+        let set = |value| format!("key = k\nvalue = {value}\npreserveExisting = false");
+        let kind = &crate::interceptor::static_::KIND;
+        let processor = processor(
+            &[&one, &two],
+            "",
+            &[(kind, &set("first")), (kind, &set("last"))],
+        );
+        processor.process(batch(3)).unwrap();
+        for channel in [one, two] {
+            let take = channel.take(10, Duration::ZERO).unwrap();
+            let seen: Vec<_> = take
+                .slices()
+                .iter()
+                .flatten()
+                .map(|event| (event.body(), event.header("k")))
+                .collect();
+            assert_eq!(
+                seen,
+                [
+                    (&b"0"[..], Some("last")),
+                    (b"1", Some("last")),
+                    (b"2", Some("last"))
+                ]
+            );
+        }
+        assert_eq!(counter(&processor, "EventAcceptedCount"), 3);
+    }
+
+    #[test]
+    fn a_required_channel_refuses_for_all_and_an_optional_one_for_itself() {
+        let (small, large) = (channel("c1", 4), channel("c2", 100));
+        let required = processor(&[&small, &large], "", &[]);
+        let refused = required.process(batch(5)).unwrap_err();
+        assert!(
+            matches!(
+                &refused,
+                ProcessError::Channel(ChannelError::TooLarge { limit: 4, .. })
+            ),
+            "{refused}"
+        );
+        assert_eq!(large.fill().events, 0, "later channels are not tried");
+        assert_eq!(counter(&required, "ChannelWriteFail"), 1);
+        assert_eq!(counter(&required, "EventAcceptedCount"), 0);
+        let optional = processor(&[&small, &large], "c1", &[]);
+        optional.process(batch(5)).unwrap();
+        assert_eq!((small.fill().events, large.fill().events), (0, 5));
+        assert_eq!(required.max_batch(), 4);
+    }
+
+    #[test]
+    fn waiting_for_one_channel_duplicates_nothing_in_another() {
+        let (large, small) = (channel("c1", 100), channel("c2", 4));
+        let processor = Arc::new(processor(&[&large, &small], "", &[]));
+        // 10 events through a channel of 4: three transactions there, one here.
+        let delivery = {
+            let processor = Arc::clone(&processor);
+            std::thread::spawn(move || processor.deliver(batch(10), &Stop::new()))
+        };
+        let mut seen = Vec::new();
+        while seen.len() < 10 {
+            let take = small.take(4, Duration::from_secs(20)).unwrap();
+            assert!(!take.is_empty(), "events stopped coming");
+            seen.extend(
+                take.slices()
+                    .iter()
+                    .flatten()
+                    .map(|event| event.body().to_vec()),
+            );
+            take.commit().unwrap();
+        }
+        delivery.join().unwrap().unwrap();
+        let expected: Vec<_> = (0..10)
+            .map(|number| number.to_string().into_bytes())
+            .collect();
+        assert_eq!(seen, expected);
+        assert_eq!(large.fill().events, 10);
+    }
+
+    #[test]
+    fn a_stop_ends_the_wait_for_room() {
+        let full = channel("c1", 4);
+        let processor = processor(&[&full], "", &[]);
+        processor.process(batch(4)).unwrap();
+        let stop = Stop::new();
+        stop.set();
+        let stopped = processor.deliver(batch(1), &stop).unwrap_err();
+        assert_eq!(
+            stopped,
+            ProcessError::Stopped {
+                channel: "c1".to_owned()
+            }
+        );
+        assert!(!stopped.is_retryable());
+        full.close();
+        let closed = processor.deliver(batch(1), &Stop::new()).unwrap_err();
+        assert!(
+            matches!(closed, ProcessError::Channel(ChannelError::Closed { .. })),
+            "{closed}"
+        );
+    }
+
+    #[test]
+    fn a_batch_of_which_nothing_is_left_is_a_success() {
+        let closed = channel("c1", 4);
+        closed.close();
+        let processor = processor(&[&closed], "", &[]);
+        processor.process(Batch::empty()).unwrap();
+        assert!(processor.process(batch(1)).is_err());
+    }
+}

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::*;
 use crate::channel::memory::{Limits, MemoryChannel};
-use crate::channel::{ArcChannel, Channel};
+use crate::channel::ArcChannel;
 use crate::clock::FixedClock;
 use crate::config::{SinkPart, SourcePart};
 use crate::event::BatchBuilder;

@@ -283,11 +283,11 @@ impl MemoryChannel {
         }
     }
 
-    fn commit_take(&self, entries: &[Entry]) {
+    fn commit_take(&self, puts: &[u64], slices: &[Slice]) {
         let mut state = self.lock();
-        for entry in entries {
-            let position = (entry.put - state.oldest) as usize;
-            let events = entry.slice.len();
+        for (put, slice) in puts.iter().zip(slices) {
+            let position = (put - state.oldest) as usize;
+            let events = slice.len();
             state.stored -= events;
             let held = &mut state.held[position];
             held.left -= events;
@@ -307,10 +307,11 @@ impl MemoryChannel {
     }
 
     /// Puts events back where they were: behind all older ones, before all younger ones.
-    fn roll_back(&self, entries: Vec<Entry>) {
+    fn roll_back(&self, puts: &[u64], slices: Vec<Slice>) {
         let mut state = self.lock();
         let mut queued = state.queued;
-        for entry in entries.into_iter().rev() {
+        for (put, slice) in puts.iter().zip(slices).rev() {
+            let entry = Entry { put: *put, slice };
             queued += entry.slice.len();
             let age = |entry: &Entry| (entry.put, entry.slice.range().start);
             let position = state
@@ -367,7 +368,7 @@ impl Channel for MemoryChannel {
         self.counters.event_take_attempt.fetch_add(1, Relaxed);
         let mut take = MemoryTake {
             channel: self,
-            entries: Vec::new(),
+            puts: Vec::new(),
             slices: Vec::new(),
         };
         let mut state = self.wait_for_events(wait);
@@ -380,10 +381,7 @@ impl Channel for MemoryChannel {
         {
             let slice = entry.slice.split_front(wanted);
             wanted -= slice.len();
-            take.entries.push(Entry {
-                put: entry.put,
-                slice: slice.clone(),
-            });
+            take.puts.push(entry.put);
             take.slices.push(slice);
             if entry.slice.is_empty() {
                 state.queue.pop_front();
@@ -498,8 +496,8 @@ impl Put for MemoryPut<'_> {
 
 struct MemoryTake<'c> {
     channel: &'c MemoryChannel,
-    /// What was taken; empty once it was committed.
-    entries: Vec<Entry>,
+    /// The put that each slice is from; empty once the take was committed.
+    puts: Vec<u64>,
     slices: Vec<Slice>,
 }
 
@@ -509,10 +507,10 @@ impl Take for MemoryTake<'_> {
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
-        let entries = std::mem::take(&mut self.entries);
-        if !entries.is_empty() {
+        let puts = std::mem::take(&mut self.puts);
+        if !puts.is_empty() {
+            self.channel.commit_take(&puts, &self.slices);
             let events = self.len() as u64;
-            self.channel.commit_take(&entries);
             self.channel
                 .counters
                 .event_take_success
@@ -524,8 +522,9 @@ impl Take for MemoryTake<'_> {
 
 impl Drop for MemoryTake<'_> {
     fn drop(&mut self) {
-        if !self.entries.is_empty() {
-            self.channel.roll_back(std::mem::take(&mut self.entries));
+        if !self.puts.is_empty() {
+            self.channel
+                .roll_back(&self.puts, std::mem::take(&mut self.slices));
         }
     }
 }

@@ -88,3 +88,41 @@ impl Sink for Null {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::conformance::batch;
+    use crate::channel::memory;
+    use crate::metrics::SinkCounters;
+    use crate::stop::Stop;
+
+    #[test]
+    fn takes_everything_and_counts_it() {
+        let channel = (memory::KIND.build)(&Context::from_example("c1", "")).unwrap();
+        let mut put = channel.put().unwrap();
+        put.add(batch(0..25).all()).unwrap();
+        put.commit().unwrap();
+        let mut sink = build(&Context::from_example("k1", "batchSize = 10")).unwrap();
+        let (counters, stop) = (SinkCounters::default(), Stop::new());
+        let feed = Feed {
+            channel: channel.as_ref(),
+            counters: &counters,
+            stop: &stop,
+        };
+        for _ in 0..3 {
+            assert_eq!(sink.process(&feed).unwrap(), Status::Ready);
+        }
+        assert_eq!(sink.process(&feed).unwrap(), Status::Backoff);
+        assert_eq!(channel.fill().events, 0);
+        let seen: Vec<u64> = [
+            &counters.batch_complete,
+            &counters.batch_underflow,
+            &counters.batch_empty,
+            &counters.event_drain_success,
+        ]
+        .map(|counter| counter.load(Relaxed))
+        .into();
+        assert_eq!(seen, [2, 1, 1, 25]);
+    }
+}
