@@ -127,6 +127,23 @@ impl IdSet {
         split
     }
 
+    /// Calls `each` with the parts of `range` that are in the set, ascending. A part that crosses the
+    /// border of a chunk may come in two pieces.
+    pub fn parts_within(&self, range: &Range<u64>, mut each: impl FnMut(Range<u64>)) {
+        if range.is_empty() {
+            return;
+        }
+        let (first, last) = (place(range.start).0, place(range.end - 1).0);
+        for (key, chunk) in self.chunks.range(first..=last) {
+            let base = u64::from(*key) * u64::from(SIZE);
+            let from = range.start.saturating_sub(base) as u32;
+            let to = (range.end - base).min(u64::from(SIZE)) as u32;
+            chunk.runs_within(from..to, |run| {
+                each(base + u64::from(run.start)..base + u64::from(run.end));
+            });
+        }
+    }
+
     /// Puts all of `other` in.
     pub fn union_with(&mut self, other: &IdSet) {
         for (key, theirs) in &other.chunks {
@@ -408,6 +425,16 @@ mod tests {
                 prop_assert_eq!(set.len(), model.len() as u64);
             }
             prop_assert_eq!(expand(set.ranges()), model.iter().copied().collect::<Vec<_>>());
+            for range in [0..1, 100..65_536, 65_530..65_540, 3..140_000] {
+                let mut parts = Vec::new();
+                set.parts_within(&range, |part| parts.push(part));
+                let there: Vec<u64> = model.range(range).copied().collect();
+                prop_assert_eq!(expand(parts), there);
+            }
+            for from in [5, 65_535, 65_536, 70_000] {
+                let gap = (from..).find(|id| !model.contains(id)).unwrap();
+                prop_assert_eq!(set.first_gap(from), gap);
+            }
             let gap = (0..).find(|id| !model.contains(id)).unwrap();
             prop_assert_eq!(set.first_gap(0), gap);
             prop_assert!(!set.contains(gap));

@@ -219,9 +219,9 @@ impl Ledger {
             file.hold(batch, range.clone());
             for piece in added {
                 file.note_order(batch.producer, &piece);
-                if producer.issued.contains(piece.start) {
-                    first(part(batch, &piece));
-                }
+                producer
+                    .issued
+                    .parts_within(&piece, |piece| first(part(batch, &piece)));
             }
             if at_once {
                 producer.published.add(range);
@@ -274,9 +274,8 @@ impl Ledger {
                 for batch in std::mem::take(&mut file.fresh) {
                     let producer = self.producers.entry(batch.producer).or_default();
                     for piece in producer.published.add(span(&batch)) {
-                        if producer.issued.contains(piece.start) {
-                            published(part(&batch, &piece));
-                        }
+                        let issued = &producer.issued;
+                        issued.parts_within(&piece, |piece| published(part(&batch, &piece)));
                     }
                 }
             }

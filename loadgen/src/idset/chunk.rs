@@ -106,16 +106,16 @@ impl Chunk {
 
     /// The first place from `at` on that is not set.
     pub(super) fn first_gap(&self, at: u32) -> Option<u32> {
-        let mut gap = at;
-        match self {
-            Chunk::Full => return None,
-            Chunk::Bits(bits) => gap = seek(&bits.words, at, SIZE, false),
-            Chunk::Runs(_) => self.runs_within(at..SIZE, |run| {
-                if run.start == gap {
-                    gap = run.end;
-                }
-            }),
-        }
+        let gap = match self {
+            Chunk::Full => SIZE,
+            Chunk::Bits(bits) => seek(&bits.words, at, SIZE, false),
+            Chunk::Runs(runs) => {
+                // Runs do not touch each other, so the end of one is a gap.
+                let next = runs.partition_point(|run| run.range().end <= at);
+                let run = runs.get(next).map(|run| run.range());
+                run.filter(|run| run.start <= at).map_or(at, |run| run.end)
+            }
+        };
         (gap < SIZE).then_some(gap)
     }
 
