@@ -5,6 +5,9 @@
 //! empty lines, lines longer than 64 KiB, and lines with a marker or a carriage return inside (a
 //! return at the end belongs to the delimiter), because readers of lines cut there. The file is
 //! read up to the pool's size.
+//!
+//! The token ends the body: a record that lost its end holds a part of a token only, and counts as
+//! split (malformed) where other kinds would show a known event with a corrupt payload.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
