@@ -15,7 +15,7 @@ pub(super) static CHECKER: Checker = Checker { name: "objectives", summary: "lat
 
 fn check(evidence: &Evidence<'_>) -> Finding {
     let all = timed(evidence);
-    let verdict = Verdict::merge_all(all.iter().map(|objective| objective.verdict));
+    let verdict = if all.is_empty() { Verdict::Pass } else { Verdict::merge_all(all.iter().map(|objective| objective.verdict)) };
     let wrong: Vec<String> = all.iter().filter(|objective| objective.verdict == verdict && verdict != Verdict::Pass).filter_map(|objective| objective.reason.clone()).collect();
     let reason = match (verdict, all.len()) {
         (Verdict::Pass, 0) => "The scenario sets no objective on time or share.".to_owned(),
