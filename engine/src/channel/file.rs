@@ -252,6 +252,8 @@ static KEYS: &[Key] = &[
 const SEGMENT_LIMIT: u64 = 32 << 20;
 /// Smallest segment: one sector of header and room for small records.
 const SEGMENT_FLOOR: u64 = 4 << 10;
+/// Free segments kept for their next use.
+const SPARES: usize = 2;
 /// Bytes of events kept in memory. Half of what the channel may use: buffers for reading and
 /// writing, and batches in open transactions, come on top.
 const RESIDENT_LIMIT: u64 = 32 << 20;
@@ -318,6 +320,7 @@ impl FileChannel {
             data_dir,
             capacity,
             segment_size: (max_file_size / 512 * 512).clamp(SEGMENT_FLOOR, SEGMENT_LIMIT),
+            spares: SPARES,
             sync_each: ctx.flag("fsyncPerTransaction", true),
             resident_limit: RESIDENT_LIMIT,
             minimum_space: ctx

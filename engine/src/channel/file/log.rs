@@ -21,8 +21,6 @@ use crate::fs::{File, Fs};
 /// Bytes that are put into one write at most, unless a single record is longer. Enough that the
 /// flush dominates, small enough that the buffer may stay allocated.
 const STAGING: usize = 4 << 20;
-/// Free segments kept for reuse; more are removed, so that a burst gives its space back.
-const SPARES: usize = 2;
 /// Zeros are written in pieces of this many bytes.
 const ZEROS: usize = 1 << 20;
 
@@ -78,6 +76,8 @@ pub(super) struct Files {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) dir: PathBuf,
     pub(super) segment_size: u64,
+    /// Free segments kept for reuse; more are removed, so that a burst gives its space back.
+    spares: usize,
     pub(super) mutant: Mutant,
     inventory: Mutex<Inventory>,
 }
@@ -89,6 +89,7 @@ impl Files {
         fs: Arc<dyn Fs>,
         dir: &Path,
         segment_size: u64,
+        spares: usize,
         read_only: bool,
         mutant: Mutant,
     ) -> Result<Self, FileError> {
@@ -96,6 +97,7 @@ impl Files {
             fs,
             dir: dir.to_path_buf(),
             segment_size,
+            spares,
             mutant,
             inventory: Mutex::new(Inventory::default()),
         };
@@ -313,7 +315,7 @@ impl Files {
             let mut inventory = self.inventory();
             inventory.segments.remove(&segment.header.epoch);
             let size = segment.header.size;
-            if size == self.segment_size && inventory.spares.len() < SPARES {
+            if size == self.segment_size && inventory.spares.len() < self.spares {
                 let file = Arc::clone(&segment.file);
                 inventory.spares.push(Spare {
                     file,
@@ -435,9 +437,11 @@ impl Writer {
 
     /// Whether more than half of the current segment is used, so that a free one should be ready.
     pub(super) fn wants_spare(&self) -> bool {
-        self.current
-            .as_ref()
-            .is_none_or(|segment| self.end.offset > segment.header.size / 2)
+        self.sealed
+            || self
+                .current
+                .as_ref()
+                .is_none_or(|segment| self.end.offset > segment.header.size / 2)
     }
 
     /// Writes as many of `drafts` as one write takes, from the first on and at least one. Answers

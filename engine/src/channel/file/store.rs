@@ -42,6 +42,8 @@ pub(super) struct Options {
     pub(super) capacity: u64,
     /// Bytes of a segment's file.
     pub(super) segment_size: u64,
+    /// Free segments kept.
+    pub(super) spares: usize,
     /// Whether a commit returns only after a sync.
     pub(super) sync_each: bool,
     /// Bytes of events kept in memory.
@@ -142,6 +144,7 @@ impl Store {
             Arc::clone(&fs),
             &options.data_dir,
             options.segment_size,
+            options.spares,
             false,
             options.mutant,
         )?;
@@ -365,9 +368,13 @@ impl Store {
         let mut group: VecDeque<Pending> = std::mem::take(&mut state.pending).into();
         #[cfg(test)]
         if self.options.mutant.logs_takes_first() {
+            let next = state.end.event;
             group
                 .make_contiguous()
-                .sort_by_key(|pending| matches!(pending.effect, Effect::Put { .. }));
+                .sort_by_key(|pending| match &pending.effect {
+                    Effect::Take { ranges } => !ranges.iter().any(|range| range.end > next),
+                    Effect::Put { .. } => true,
+                });
         }
         if let Some(reason) = state.failed.clone() {
             state.refuse(group, &StoreError::Unhealthy(reason));

@@ -41,17 +41,7 @@ pub fn stranded_on(
     checkpoint_dir: &Path,
     data_dir: &Path,
 ) -> Result<Stranded, FileError> {
-    let checkpoint = Checkpoint::read(fs.as_ref(), checkpoint_dir)?;
-    let files = Files::open(fs, data_dir, 0, true, Mutant::default())?;
-    let found = recover(&files, checkpoint.as_ref())?;
-    Ok(Stranded {
-        files,
-        at: found.head,
-        end: found.end,
-        taken: found.taken,
-        ready: VecDeque::new(),
-        error: None,
-    })
+    Stranded::open(fs, checkpoint_dir, data_dir, Mutant::default())
 }
 
 /// Iterator over event bodies; see [`stranded`].
@@ -64,6 +54,28 @@ pub struct Stranded {
     /// Events read and not yet handed out.
     ready: VecDeque<Slice>,
     error: Option<FileError>,
+}
+
+impl Stranded {
+    pub(super) fn open(
+        fs: Arc<dyn Fs>,
+        checkpoint_dir: &Path,
+        data_dir: &Path,
+        mutant: Mutant,
+    ) -> Result<Self, FileError> {
+        let checkpoint = Checkpoint::read(fs.as_ref(), checkpoint_dir)?;
+        let files = Files::open(fs, data_dir, 0, 0, true, mutant)?;
+        let found = recover(&files, checkpoint.as_ref())?;
+        let (ready, error) = (VecDeque::new(), None);
+        Ok(Self {
+            files,
+            at: found.head,
+            end: found.end,
+            taken: found.taken,
+            ready,
+            error,
+        })
+    }
 }
 
 impl Iterator for Stranded {
