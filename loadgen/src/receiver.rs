@@ -84,6 +84,9 @@ pub struct Looked {
     pub bytes: u64,
     /// Events found in them.
     pub events: u64,
+    /// Paths of the files that are there and not published: under an in-use name, or not closed. At
+    /// the end these are what lease recovery is for.
+    pub unpublished: Vec<String>,
     /// Files that the store lists but will not let anybody read, with its reason: a file whose
     /// last block was never completed, for one. This is a state of the store and no blindness.
     pub unreadable: Vec<(String, String)>,

@@ -132,6 +132,7 @@ impl Receiver for Files {
             ..Looked::default()
         };
         self.pass(observer, clock, &mut looked)?;
+        looked.unpublished = self.tracks.unpublished();
         looked.to = clock.now();
         Ok(looked)
     }
@@ -146,6 +147,7 @@ impl Receiver for Files {
         for track in self.tracks.iter_mut() {
             track.end(clock.now(), observer)?;
         }
+        looked.unpublished = self.tracks.unpublished();
         looked.to = clock.now();
         Ok(looked)
     }

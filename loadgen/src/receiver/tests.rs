@@ -213,7 +213,8 @@ fn a_file_is_published_under_its_final_name_only() {
         json!({"path": directory.path(), "in_use_suffix": ".tmp"}),
     );
     append(&tmp, &lines(0..2));
-    bench.look(&["0 appeared a.log.tmp", "0 read [0+2] at 0"]);
+    let looked = bench.look(&["0 appeared a.log.tmp", "0 read [0+2] at 0"]);
+    assert_eq!(looked.unpublished, [tmp.to_string_lossy()]);
     append(&tmp, &lines(2..3));
     fs::rename(&tmp, &done).unwrap();
     bench.look(&[
@@ -586,6 +587,7 @@ fn a_file_that_the_store_does_not_give_out_is_named_and_is_no_blindness() {
     ]);
     assert_eq!(looked.unreadable.len(), 1);
     assert_eq!(looked.unreadable[0].0, "/out/a.log");
+    assert_eq!(looked.unpublished, ["/out/a.log"]);
     assert_eq!(bench.finish(&[]).unreadable.len(), 1);
     // Lease recovery closes it with half a line.
     hdfs.edit(1, |file| {

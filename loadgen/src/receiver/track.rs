@@ -223,6 +223,15 @@ impl<K: Ord + Clone> Tracks<K> {
         self.files.values_mut()
     }
 
+    /// The paths of all files that a normal reader does not get.
+    pub(super) fn unpublished(&self) -> Vec<String> {
+        self.files
+            .values()
+            .filter(|track| !track.public)
+            .map(|track| track.path.clone())
+            .collect()
+    }
+
     /// Ends a listing that was complete at `at`, after every file in it was met: reports what has
     /// vanished, and forgets it.
     pub(super) fn sweep(

@@ -237,6 +237,7 @@ impl WebHdfs {
         for _ in 0..times {
             self.pass(&mut look)?;
         }
+        look.looked.unpublished = self.tracks.unpublished();
         look.looked.to = clock.now();
         Ok(look.looked)
     }
