@@ -6,8 +6,8 @@
 //! fault proxy.
 //!
 //! Two instants matter. A record is *stored* when the read that first returned the whole of it was
-//! complete; the last read (or listing) of the file that came without it is reported beside it, so
-//! that every sample is an interval. It is *published* at the first look that shows its file under
+//! complete; the last read (or listing) of the file that came without it is reported beside it, by
+//! its beginning, so that every sample is an interval that holds the true instant. It is *published* at the first look that shows its file under
 //! its final name and closed. Within a look a file's contents are reported before its publication.
 //!
 //! A look that fails leaves the receiver as it was, but for what it has read; the [`Watch`] reports

@@ -93,6 +93,7 @@ impl Files {
         clock: &Clock,
         looked: &mut Looked,
     ) -> Result<(), ReceiverError> {
+        let from = clock.now();
         let listed = list(&self.root)?;
         let at = clock.now();
         looked.files = listed.len() as u64;
@@ -103,15 +104,14 @@ impl Files {
             let track = self
                 .tracks
                 .meet(&key, &name, metadata.len(), at, observer)?;
-            let read = catch_up(
-                track,
-                &key,
-                &path,
-                &mut self.buffer,
-                observer,
-                clock,
-                looked,
-            );
+            let read = if metadata.len() == track.offset {
+                // Thousands of files at rest need not be opened at every look.
+                track.caught_up(from);
+                Ok(true)
+            } else {
+                let buffer = &mut self.buffer;
+                catch_up(track, &key, &path, buffer, observer, clock, looked)
+            };
             match read {
                 Ok(true) => track.publish(!self.in_use.covers(&name), at, observer)?,
                 Ok(false) => {}
@@ -120,7 +120,7 @@ impl Files {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        self.tracks.sweep(at, observer)?;
+        self.tracks.sweep(from, at, observer)?;
         failed.map_or(Ok(()), Err)
     }
 }
@@ -169,6 +169,7 @@ fn catch_up(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed("open", path, &error)),
     };
+    let since = clock.now();
     let metadata = file
         .metadata()
         .map_err(|error| failed("look at", path, &error))?;
@@ -198,7 +199,7 @@ fn catch_up(
             looked,
         )?;
     }
-    track.caught_up(clock.now());
+    track.caught_up(since);
     Ok(true)
 }
 

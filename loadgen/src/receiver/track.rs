@@ -41,7 +41,7 @@ pub(super) struct Track {
     /// Bytes of the file, as it is in the store, that have been read.
     pub(super) offset: u64,
     scanner: Scanner,
-    /// The last time that all there was of it had been read.
+    /// The beginning of the last read (or listing) that would have shown more, had there been more.
     previous: Micros,
     /// When something was last read.
     last: Micros,
@@ -75,9 +75,10 @@ impl Track {
         self.report(finding, at, observer)
     }
 
-    /// Notes that at `at` there was no more than has been read.
-    pub(super) fn caught_up(&mut self, at: Micros) {
-        self.previous = at;
+    /// Notes that there was no more than has been read when its end was looked for, at or after
+    /// `since`: what comes later became readable later than that.
+    pub(super) fn caught_up(&mut self, since: Micros) {
+        self.previous = since;
     }
 
     /// Notes whether a normal reader gets the file now; `at` is when that was seen.
@@ -137,7 +138,7 @@ pub(super) struct Tracks<K> {
     next: FileId,
     run: u64,
     owned: bool,
-    /// When the last listing was complete.
+    /// When the last listing began.
     listing: Option<Micros>,
 }
 
@@ -232,14 +233,15 @@ impl<K: Ord + Clone> Tracks<K> {
             .collect()
     }
 
-    /// Ends a listing that was complete at `at`, after every file in it was met: reports what has
+    /// Ends a listing that began at `from` and was complete at `at`, after every file in it was met: reports what has
     /// vanished, and forgets it.
     pub(super) fn sweep(
         &mut self,
+        from: Micros,
         at: Micros,
         observer: &dyn Observer,
     ) -> Result<Vec<K>, ReceiverError> {
-        self.listing = Some(at);
+        self.listing = Some(from);
         let mut gone = Vec::new();
         for (key, track) in &mut self.files {
             track.missing = if track.listed { 0 } else { track.missing + 1 };

@@ -147,6 +147,7 @@ impl WebHdfs {
 
     /// Lists, then brings every file up to date.
     fn pass(&mut self, look: &mut Look<'_>) -> Result<(), ReceiverError> {
+        let from = look.clock.now();
         let listed = self.http.list(&self.root)?;
         let at = look.clock.now();
         look.looked.files = listed.len() as u64;
@@ -163,7 +164,7 @@ impl WebHdfs {
                 Err(Trouble::Down(error)) => look.failed = look.failed.take().or(Some(error)),
             }
         }
-        for gone in self.tracks.sweep(at, look.observer)? {
+        for gone in self.tracks.sweep(from, at, look.observer)? {
             self.states.remove(&gone);
         }
         look.failed.take().map_or(Ok(()), Err)
@@ -197,14 +198,14 @@ impl WebHdfs {
         let closed = state.closed.is_some();
         if !(closed && track.offset >= file.length) {
             for _ in 0..READS {
-                let offset = track.offset;
+                let (offset, since) = (track.offset, look.clock.now());
                 let bytes =
                     self.http
                         .read(&file.path, offset, &mut state.source, &mut look.down)?;
                 let now = look.clock.now();
                 track.take(&bytes, now, look.observer, &mut look.looked)?;
                 if (bytes.len() as u64) < CHUNK {
-                    track.caught_up(now);
+                    track.caught_up(since);
                     break;
                 }
             }
