@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         ("pass", records::passing()),
         ("fail", records::failing()),
         ("inconclusive", records::inconclusive()),
+        ("long", records::long()),
     ];
     for (name, run) in runs {
         let into = PathBuf::from(&directory).join(name);

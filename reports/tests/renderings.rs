@@ -353,6 +353,15 @@ fn a_page_does_not_grow_with_the_length_of_the_series() {
 }
 
 #[test]
+fn a_page_of_ten_minutes_is_small() {
+    let run = records::long();
+    assert_eq!(run.series.len(), 6_060);
+    let page = html(&run);
+    assert!(page.len() < 5_000_000, "{} bytes", page.len());
+    assert!(words(&page).contains("L outage datanode1"));
+}
+
+#[test]
 fn a_page_without_a_series_says_why() {
     let run = records::passing();
     let none = Known::unknown("series.csv is not there");

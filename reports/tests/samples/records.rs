@@ -875,6 +875,37 @@ pub(crate) fn inconclusive() -> Run {
     }
 }
 
+/// Ten minutes with twelve outages, sampled every 100 ms.
+pub(crate) fn long() -> Run {
+    let at = |i: u64| 20_000_000 + i * 48_000_000;
+    let plan = Plan {
+        load_until_us: 600_000_000,
+        end_us: 606_000_000,
+        rate: 20_000,
+        capacity: 1_000_000,
+        drain_rate: 52_000,
+        loses_at_us: None,
+        faults: (0..12)
+            .map(|i| (at(i), at(i) + 6_000_000, Effect::StoreGone))
+            .collect(),
+    };
+    let outcome = step_through(&plan);
+    let names: Vec<String> = (1..=12).map(|i| format!("outage_{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut record = base("long", &plan, &outcome, &names);
+    record.verdict = Verdict::Pass;
+    record.exit_code = ExitCode::Pass;
+    record.reasons = vec!["Nothing was lost in twelve outages.".into()];
+    for (i, name) in names.iter().enumerate() {
+        let words = Words3 { name, ..outage() };
+        record.faults.push(fault(&words, &plan, &outcome, i));
+    }
+    Run {
+        record,
+        series: outcome.table,
+    }
+}
+
 /// The worked example: 1000 events read, 950 delivered, 2 hours.
 pub(crate) fn worked_example() -> RunRecord {
     let counts = Counts {
