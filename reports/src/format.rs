@@ -6,13 +6,14 @@
 mod csv;
 mod html;
 mod json;
+mod page;
 mod terminal;
 
 use std::fmt::Debug;
 
 use crate::record::{self, HistogramError, Known, RunRecord};
 use crate::series::Table;
-pub(crate) use terminal::Page;
+pub(crate) use page::Page;
 
 /// What a format is given.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@
 
 mod charts;
 mod figure;
+mod findings;
 mod scale;
 mod view;
 
