@@ -10,6 +10,7 @@
 //! here, go in as markup. Series are reduced to what the pixels can show, so that the size of the
 //! page does not grow with the length of the run.
 
+mod band;
 mod charts;
 mod figure;
 mod findings;

@@ -4,7 +4,7 @@ use minijinja::{Value, context};
 
 use super::super::terminal::{fault_lines, latency_row};
 use super::super::{Error, Input};
-use super::{charts, findings};
+use super::{band, charts, findings};
 use crate::record::{Known, OwedRule, Ratio, RunRecord, Scope};
 use crate::show;
 use crate::verdict::Verdict;
@@ -26,7 +26,7 @@ pub(super) fn context(input: &Input<'_>, style: &str) -> Result<Value, Error> {
         started => started(&record.identity.started),
         facts => facts(record),
         indicators => indicators(record),
-        band => band(record),
+        band => band::context(record),
         figures,
         no_series,
         percentiles,
@@ -182,56 +182,6 @@ fn indicators(record: &RunRecord) -> Vec<Value> {
 fn split(text: &str) -> (String, String) {
     let (value, unit) = text.split_once(' ').unwrap_or((text, ""));
     (value.to_owned(), unit.to_owned())
-}
-
-/// The time line of phases and faults, in per cent of the run.
-fn band(record: &RunRecord) -> Value {
-    let end = record.end_us().max(1);
-    let share = |us: u64| format!("{:.3}", us.min(end) as f64 * 100.0 / end as f64);
-    let width = |from: u64, to: u64| share(to.min(end).saturating_sub(from.min(end)));
-    let mut phases = Vec::new();
-    for phase in &record.phases {
-        let (from, to) = (phase.start_us, phase.end_us);
-        phases.push(context! {
-            name => show::words(&phase.name),
-            left => share(from),
-            width => width(from, to),
-            hint => format!("{} to {}", show::instant(from), show::instant(to)),
-        });
-    }
-    let mut lanes = Vec::new();
-    for (i, fault) in record.faults.iter().enumerate() {
-        let bar = fault.window_us().map(|(from, drained)| {
-            let healed = fault.healed_us.value().copied().unwrap_or(drained);
-            context! {
-                left => share(from),
-                width => width(from, healed),
-                tail_left => share(healed),
-                tail_width => width(healed, drained),
-            }
-        });
-        let note = match (&fault.void, &fault.recovery.drained_us) {
-            (Some(_), _) => "void".to_owned(),
-            (None, Known::Value(us)) => format!("caught up {} after the heal", show::duration(*us)),
-            (None, Known::Unknown(reason)) => format!("recovery unknown: {reason}"),
-        };
-        lanes.push(context! {
-            letter => show::letter(i),
-            kind => show::words(&fault.kind),
-            target => fault.target.clone(),
-            void => fault.void.is_some(),
-            bar,
-            note,
-        });
-    }
-    let ticks: Vec<Value> = super::scale::time_ticks(end as f64, 8)
-        .into_iter()
-        // A label at the very end would stick out.
-        .filter(|(us, _)| us / (end as f64) < 0.97)
-        .map(|(us, text)| context! { left => share(us as u64), text })
-        .collect();
-    let void = record.faults.iter().any(|fault| fault.void.is_some());
-    context! { phases, lanes, ticks, void }
 }
 
 fn latency_rows(record: &RunRecord) -> Vec<Value> {
