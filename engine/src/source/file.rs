@@ -91,7 +91,7 @@ fn build(ctx: &Context) -> Result<BoxSource, ConfigError> {
 }
 
 /// Finds the one file, by its name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct One(PathBuf);
 
 impl Finder for One {
@@ -100,6 +100,10 @@ impl Finder for One {
             path: self.0.clone(),
             headers: Arc::from([]),
         }]
+    }
+
+    fn another(&self) -> Box<dyn Finder> {
+        Box::new(self.clone())
     }
 }
 

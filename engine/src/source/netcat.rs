@@ -378,4 +378,32 @@ mod tests {
         assert_eq!(answers(&client, 1), ["OK"]);
         source.stop().unwrap();
     }
+
+    proptest::proptest! {
+        #[test]
+        fn splitting_is_that_of_the_plain_definition(text in "[aä\r\n]{0,40}", max_chars in 1_usize..8, max in 1_usize..4) {
+            let lines = Lines { max_chars, acks: true };
+            let (mut got, mut builder, mut used) = (Vec::new(), BatchBuilder::new(), 0);
+            let too_long = loop {
+                let (consumed, split) = lines.split(&text.as_bytes()[used..], &mut builder, max).unwrap();
+                used += consumed;
+                if builder.is_empty() {
+                    break matches!(split, Split::TooLong);
+                }
+                proptest::prop_assert!(builder.len() <= max);
+                got.extend(builder.finish().iter().map(|event| String::from_utf8(event.body().to_vec()).unwrap()));
+            };
+            let mut expected = Vec::new();
+            let mut expected_too_long = false;
+            for line in text.split_inclusive('\n') {
+                if line.trim_end_matches('\n').chars().count() >= max_chars {
+                    expected_too_long = true;
+                    break;
+                }
+                expected.extend(line.strip_suffix('\n').map(str::to_owned));
+            }
+            proptest::prop_assert_eq!(got, expected);
+            proptest::prop_assert_eq!(too_long, expected_too_long);
+        }
+    }
 }

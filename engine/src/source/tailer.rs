@@ -4,7 +4,8 @@
 //! tells a file from a later one that was given the same inode number. The name matters only for
 //! finding files. So a renamed file keeps its position whether or not the new name is looked for,
 //! and the rest of a file that was rotated away is still read: it stays open until it has been
-//! quiet for the idle timeout. If the agent was down during the rotation, the file is looked for by
+//! quiet for the idle timeout. Files that come and go while the channels are full are noticed too
+//! ([`scout`]). If the agent was down during the rotation, the file is looked for by
 //! inode in the directory it was in.
 //!
 //! A position advances once the channels have committed the lines before it, never earlier, and
@@ -19,7 +20,6 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::fs::{self, File, Metadata};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,9 +33,13 @@ use crate::event::BatchBuilder;
 use crate::processor::ChannelProcessor;
 use crate::stop::Stop;
 use position::{Position, Saved};
+use scout::Scout;
+use tail::Tail;
 use window::{Window, fill, push};
 
 pub(crate) mod position;
+mod scout;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -56,6 +60,9 @@ pub(crate) struct Found {
 pub(crate) trait Finder: Send + Debug {
     /// The files there are now. Called before every look at the files.
     fn find(&mut self) -> Vec<Found>;
+
+    /// Another one like it, for another thread.
+    fn another(&self) -> Box<dyn Finder>;
 }
 
 /// The settings of a tailer.
@@ -113,27 +120,6 @@ enum Yield {
     FullBatches,
 }
 
-/// One followed file.
-#[derive(Debug)]
-struct Tail {
-    path: PathBuf,
-    headers: Arc<[(String, String)]>,
-    /// Open while it may grow.
-    file: Option<File>,
-    /// First byte the channels have not committed.
-    pos: u64,
-    /// Length at which there was no complete line behind `pos`: not worth reading before it grows.
-    exhausted_at: u64,
-    /// Length at the last look, and when it last changed.
-    len: u64,
-    changed: Instant,
-    modified: Option<SystemTime>,
-    /// Whether the finder still names it.
-    wanted: bool,
-    /// Whether it could not be read at the last look, which has been said then.
-    failing: bool,
-}
-
 /// Follows files and delivers their lines.
 #[derive(Debug)]
 pub(crate) struct Tailer {
@@ -144,6 +130,7 @@ pub(crate) struct Tailer {
     first_look: bool,
     builder: BatchBuilder,
     window: Window,
+    scout: Arc<Scout>,
     last_write: Instant,
     written: Vec<Position>,
 }
@@ -159,6 +146,7 @@ impl Tailer {
             first_look: true,
             builder: BatchBuilder::new(),
             window: Window::default(),
+            scout: Arc::default(),
             last_write: Instant::now(),
             written: Vec::new(),
         }
@@ -185,7 +173,15 @@ impl Tailer {
     /// # Errors
     /// If the channels fail for good. Positions stay where the channels have committed.
     pub(crate) fn run(&mut self, out: &ChannelProcessor, stop: &Stop) -> Result<(), BoxError> {
-        let outcome = self.follow(out, stop);
+        let (scout, mut finder) = (Arc::clone(&self.scout), self.finder.another());
+        let done = Stop::new();
+        let outcome = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name(format!("{} scout", self.options.source));
+            thread.spawn_scoped(scope, || scout.patrol(finder.as_mut(), &done))?;
+            let outcome = self.follow(out, stop);
+            done.set();
+            outcome
+        });
         self.write_positions(true);
         outcome
     }
@@ -224,6 +220,14 @@ impl Tailer {
     fn look(&mut self) {
         for tail in self.tails.values_mut() {
             tail.wanted = false;
+        }
+        let known = self.tails.keys().copied();
+        for sighting in self.scout.exchange(known) {
+            self.follow_new(sighting.identity, sighting.found, 0, &sighting.meta);
+            if let Some(tail) = self.tails.get_mut(&sighting.identity) {
+                tail.file = Some(sighting.file);
+                tail.wanted = false;
+            }
         }
         for found in self.finder.find() {
             // A file can vanish between being listed and being looked at; then it is not there.
@@ -433,6 +437,7 @@ impl Tailer {
             window,
             builder,
             options,
+            scout,
             ..
         } = self;
         let Some(tail) = tails.get_mut(&identity) else {
@@ -453,7 +458,7 @@ impl Tailer {
             tail.exhausted_at = end;
             return Ok(0);
         }
-        tail.deliver(builder, options, out, stop)?;
+        scout.during(|| tail.deliver(builder, options, out, stop))?;
         tail.pos = next;
         tail.exhausted_at = next;
         Ok(lines)
@@ -466,6 +471,7 @@ impl Tailer {
             window,
             builder,
             options,
+            scout,
             ..
         } = self;
         for tail in tails.values_mut() {
@@ -484,7 +490,7 @@ impl Tailer {
                 if builder.is_empty() && !window.bytes.is_empty() {
                     push(builder, window.start, &window.bytes, options)?;
                     let next = window.start + window.bytes.len() as u64;
-                    tail.deliver(builder, options, out, stop)?;
+                    scout.during(|| tail.deliver(builder, options, out, stop))?;
                     tail.pos = next;
                     tail.exhausted_at = next;
                 }
@@ -529,74 +535,5 @@ impl Tailer {
                 warn!(source = self.options.source, %error, "positions not written; tried again")
             }
         }
-    }
-}
-
-impl Tail {
-    /// Counts a failure to read, and says so once until reading succeeds again.
-    fn fail(&mut self, error: &io::Error, options: &Options, out: &ChannelProcessor) {
-        out.counters().event_read_fail.fetch_add(1, Relaxed);
-        if !self.failing {
-            warn!(
-                source = options.source, file = %self.path.display(), %error,
-                "cannot read a file; tried again and again"
-            );
-        }
-        self.failing = true;
-    }
-
-    /// The file's length, opening it unless it is at rest; `None` if it is at rest or gone.
-    ///
-    /// A file that was written to lately is opened even if all of it has been read: should it grow
-    /// and be renamed before the next look, the open file is the only way to its last lines.
-    fn measure(&mut self, identity: &Identity, idle_timeout: Duration) -> io::Result<Option<u64>> {
-        if self.file.is_none() {
-            let Ok(meta) = fs::metadata(&self.path) else {
-                return Ok(None);
-            };
-            let age = meta
-                .modified()
-                .ok()
-                .and_then(|modified| modified.elapsed().ok());
-            if meta.len() == self.pos && age.is_some_and(|age| age >= idle_timeout) {
-                return Ok(None);
-            }
-            let file = File::open(&self.path)?;
-            // The name may mean another file by now; the next look sorts that out.
-            if Identity::of(&file.metadata()?) != *identity {
-                return Ok(None);
-            }
-            self.file = Some(file);
-            self.changed = Instant::now();
-        }
-        let Some(file) = &self.file else {
-            return Ok(None);
-        };
-        let len = file.metadata()?.len();
-        if len != self.len {
-            self.len = len;
-            self.changed = Instant::now();
-        }
-        Ok(Some(len))
-    }
-
-    fn deliver(
-        &self,
-        builder: &mut BatchBuilder,
-        options: &Options,
-        out: &ChannelProcessor,
-        stop: &Stop,
-    ) -> Result<(), BoxError> {
-        for (key, value) in self.headers.iter() {
-            builder.common_header(key, value)?;
-        }
-        if let Some(key) = &options.path_header {
-            builder.common_header(key, &self.path.to_string_lossy())?;
-        }
-        let counters = out.counters();
-        counters.append_batch_received.fetch_add(1, Relaxed);
-        out.deliver(builder.finish(), stop)?;
-        counters.append_batch_accepted.fetch_add(1, Relaxed);
-        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::source::tailer::{Finder, Found};
 const COARSEST_STAMP: Duration = Duration::from_secs(2);
 
 /// The groups of a source.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Groups(pub(super) Vec<Group>);
 
 impl Finder for Groups {
@@ -30,10 +30,14 @@ impl Finder for Groups {
         }
         found
     }
+
+    fn another(&self) -> Box<dyn Finder> {
+        Box::new(self.clone())
+    }
 }
 
 /// One group.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Group {
     directory: PathBuf,
     name: Regex,

@@ -158,6 +158,40 @@ fn rotation_out_of_the_pattern_or_deletion_loses_nothing_of_a_file_that_was_seen
 }
 
 #[test]
+fn files_that_come_and_go_while_the_channel_is_full_are_read() {
+    let logs = Logs::new();
+    let bench = Bench::with_capacity(2);
+    logs.append("app.log", "a\nb\nc\nd\n");
+    let running = logs.taildir(&bench, "app.log", "batchSize = 2");
+    wait_for("a full channel", || {
+        bench.out.counters().channel_write_fail.load(Relaxed) > 0
+    });
+    for round in 0..3 {
+        logs.rename("app.log", &format!("old.{round}"));
+        logs.append("app.log", &format!("e{round}\nf{round}\n"));
+        wait_for("the file to be noticed", || is_open(&logs.path("app.log")));
+    }
+    logs.rename("app.log", "old.last");
+    let mut got = bodies(&bench.take(10));
+    got.sort();
+    assert_eq!(
+        got,
+        ["a", "b", "c", "d", "e0", "e1", "e2", "f0", "f1", "f2"]
+    );
+    running.stop().unwrap();
+    bench.assert_empty();
+}
+
+/// Whether this process has the file open.
+fn is_open(path: &Path) -> bool {
+    let path = path.canonicalize().unwrap();
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    descriptors
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|target| target == path)
+}
+
+#[test]
 fn a_file_renamed_while_the_agent_was_down_is_not_read_again_and_its_rest_is_not_lost() {
     for (pattern, rotated) in [("app.log.*", "app.log.1"), ("app.log", "app.log.1")] {
         let logs = Logs::new();

@@ -94,3 +94,66 @@ pub(super) fn push(
     event.body(line);
     event.end()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn options(batch_size: usize) -> Options {
+        Options {
+            source: "r1".to_owned(),
+            position_file: None,
+            write_interval: Duration::ZERO,
+            batch_size,
+            max_batches: 1,
+            idle_timeout: Duration::ZERO,
+            skip_to_end: false,
+            byte_offset_header: true,
+            path_header: None,
+            longest_pause: Duration::ZERO,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lines_and_offsets_are_those_of_the_plain_definition(
+            text in "[a\r\n]{0,60}",
+            batch_size in 1_usize..5,
+            cut in 0_usize..60,
+        ) {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let end = cut.min(text.len());
+            let mut expected = Vec::new();
+            let mut offset = 0;
+            for line in text[..end].split_inclusive('\n') {
+                if let Some(line) = line.strip_suffix('\n') {
+                    let body = line.strip_suffix('\r').unwrap_or(line);
+                    expected.push((offset.to_string(), body.to_owned()));
+                    offset += line.len() + 1;
+                }
+            }
+            let (mut window, mut builder) = (Window::default(), BatchBuilder::new());
+            let mut got = Vec::new();
+            loop {
+                let next = fill(&file, &mut window, end as u64, &mut builder, &options(batch_size)).unwrap();
+                prop_assert_eq!(next, window.start);
+                if builder.is_empty() {
+                    prop_assert_eq!(next, offset as u64);
+                    break;
+                }
+                prop_assert!(builder.len() <= batch_size);
+                for event in &builder.finish() {
+                    let body = String::from_utf8(event.body().to_vec()).unwrap();
+                    got.push((event.header("byteoffset").unwrap().to_owned(), body));
+                }
+            }
+            prop_assert_eq!(got, expected);
+        }
+    }
+}
