@@ -356,3 +356,6 @@ fn set_up_request(located: &LocatedBlock, client_name: &str, block_size: u64) ->
         target_storage_ids: located.storage_ids.iter().skip(1).cloned().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,10 +191,16 @@ impl Rpc {
                 })
             })?;
         let answer = read_frame(&mut stream, MAX_RPC_FRAME).map_err(|source| {
-            link(HdfsError::Frame {
+            let broken = matches!(source, FrameError::Io { .. });
+            let error = HdfsError::Frame {
                 target: target(),
                 source,
-            })
+            };
+            if broken {
+                link(error)
+            } else {
+                Failure::Final(error)
+            }
         })?;
         let mut rest = answer.as_slice();
         let header: RpcResponseHeader = take_delimited(&mut rest, "the header of an answer")

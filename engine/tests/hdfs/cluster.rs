@@ -209,7 +209,20 @@ impl Drop for Cluster {
 }
 
 fn send(child: Option<&Child>, signal: Signal) {
-    kill(Pid::from_raw(child.unwrap().id() as i32), signal).unwrap();
+    let pid = child.unwrap().id();
+    kill(Pid::from_raw(pid as i32), signal).unwrap();
+    if signal == Signal::SIGSTOP {
+        // On a busy machine a process runs on for a while after it was told to stop.
+        wait_for("the process to stop", Duration::from_secs(20), || {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+            tasks.flatten().all(|task| {
+                let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit(')')
+                    .next()
+                    .is_none_or(|rest| rest.trim_start().starts_with('T'))
+            })
+        });
+    }
 }
 
 fn end(child: &mut Option<Child>) {
