@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`avro`] | Flume's Avro RPC |
 //! | [`exec`] | the output of a command |
-//! | [`file`] | one file that grows |
+//! | [`mod@file`] | one file that grows |
 //! | [`netcat`] | lines on a TCP port |
 //! | [`seq`] | nothing: it counts |
 //! | [`taildir`] | the files of some directories |

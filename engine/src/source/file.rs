@@ -11,7 +11,7 @@
 //!
 //! The file is read from its start, and followed as `tail -F` follows: when it is renamed, its rest
 //! is read and then the new file of that name from its start; when it is truncated, it is read from
-//! its start again. See [`super::tailer`].
+//! its start again. See `tailer.rs`.
 //!
 //! Guarantees: at least once while the agent runs. With a `positionFile` also across restarts and
 //! kills; without one a restart reads the file from its start once more, which repeats events and

@@ -17,7 +17,7 @@
 //! | `backoffSleepIncrement`, `maxBackoffSleep` | 1000, 5000 ms | the smaller of both is the longest pause between two looks |
 //!
 //! Guarantees: at least once, across restarts and kills; in order within a file. How files are told
-//! apart, what happens on rotation and what cannot be saved is said in [`super::tailer`], which
+//! apart, what happens on rotation and what cannot be saved is said in `tailer.rs`, which
 //! does the work.
 //!
 //! Differences from Flume 1.11, all towards fewer losses and repetitions: a renamed file keeps its

@@ -1,5 +1,6 @@
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::testing::{Bench, Got, Running, bodies, wait_for};
 use super::super::{file, taildir};
