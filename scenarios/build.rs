@@ -7,7 +7,10 @@ fn main() {
     if let Ok(output) = output
         && output.status.success()
     {
-        println!("cargo::rustc-env=FLUME_BENCH_COMMIT={}", String::from_utf8_lossy(&output.stdout).trim());
+        println!(
+            "cargo::rustc-env=FLUME_BENCH_COMMIT={}",
+            String::from_utf8_lossy(&output.stdout).trim()
+        );
     }
     println!("cargo::rerun-if-changed=../.git/logs/HEAD");
 }

@@ -18,7 +18,7 @@
 //! | duplicated | ids with more than one copy; *extra copies* = copies − 1, summed | copies |
 //! | duplicated, resent | the same for ids that the generator itself sent twice: counted apart | copies |
 //! | unexpected | right token of this run, right checksums, never issued | stored − issued |
-//! | reordered | stored after a later event of the same producer, in one file, first copies only | count |
+//! | reordered | stored after a later event of the same producer, in one file, first copies of issued events only | count |
 //! | corrupted | a record with a wrong checksum: of the identity, or of the payload | count |
 //! | malformed | a record with several tokens, or with none or a part of one in the run's own file | count |
 //! | foreign | a right token of another run; held against nobody | count |
@@ -218,10 +218,11 @@ impl Ledger {
             let added = producer.stored.add(range.clone());
             file.hold(batch, range.clone());
             for piece in added {
-                file.note_order(batch.producer, &piece);
-                producer
-                    .issued
-                    .parts_within(&piece, |piece| first(part(batch, &piece)));
+                // An event that was never issued has no place in the order of those that were.
+                producer.issued.parts_within(&piece, |piece| {
+                    file.note_order(batch.producer, &piece);
+                    first(part(batch, &piece));
+                });
             }
             if at_once {
                 producer.published.add(range);

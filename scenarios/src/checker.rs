@@ -38,17 +38,37 @@ impl Finding {
     /// A finding from a limit on a count.
     fn limited(what: &str, seen: u64, limit: Option<u64>) -> Self {
         let (verdict, reason) = match limit {
-            Some(limit) if seen > limit => (Verdict::Fail, format!("{what} is {seen}, and {limit} is the most that is allowed.")),
-            Some(limit) => (Verdict::Pass, format!("{what} is {seen}, within the limit of {limit}.")),
-            None => (Verdict::Pass, format!("{what} is {seen}; the scenario sets no limit.")),
+            Some(limit) if seen > limit => (
+                Verdict::Fail,
+                format!("{what} is {seen}, and {limit} is the most that is allowed."),
+            ),
+            Some(limit) => (
+                Verdict::Pass,
+                format!("{what} is {seen}, within the limit of {limit}."),
+            ),
+            None => (
+                Verdict::Pass,
+                format!("{what} is {seen}; the scenario sets no limit."),
+            ),
         };
-        let expected = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}"));
-        Self { verdict, reason, expected, seen: seen.to_string() }
+        let expected =
+            limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}"));
+        Self {
+            verdict,
+            reason,
+            expected,
+            seen: seen.to_string(),
+        }
     }
 
     /// Nothing can be said.
     fn unknown(reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Inconclusive, reason: reason.into(), expected: String::new(), seen: String::new() }
+        Self {
+            verdict: Verdict::Inconclusive,
+            reason: reason.into(),
+            expected: String::new(),
+            seen: String::new(),
+        }
     }
 }
 
@@ -126,7 +146,10 @@ impl Histograms {
 
     /// The histogram of a measure by its name.
     pub fn named(&self, name: &str) -> Option<&Latency> {
-        Measure::ALL.iter().find(|measure| measure.name() == name).map(|measure| self.of(*measure))
+        Measure::ALL
+            .iter()
+            .find(|measure| measure.name() == name)
+            .map(|measure| self.of(*measure))
     }
 }
 
@@ -157,14 +180,21 @@ impl Evidence<'_> {
     /// How the drain ended: outcome, missing, time from the last heal.
     fn drained(&self) -> Option<(Drain, u64, Option<i64>)> {
         self.history.iter().find_map(|line| match &line.entry {
-            Entry::Drained { outcome, missing, took_us, .. } => Some((*outcome, *missing, *took_us)),
+            Entry::Drained {
+                outcome,
+                missing,
+                took_us,
+                ..
+            } => Some((*outcome, *missing, *took_us)),
             _ => None,
         })
     }
 
     /// Whether the run was cut short by somebody.
     fn interrupted(&self) -> bool {
-        self.history.iter().any(|line| matches!(line.entry, Entry::Interrupted { .. }))
+        self.history
+            .iter()
+            .any(|line| matches!(line.entry, Entry::Interrupted { .. }))
     }
 
     /// Why the last scan of the store is missing or not complete.
@@ -186,7 +216,13 @@ pub fn check_all(evidence: &Evidence<'_>) -> Vec<record::Checker> {
         .iter()
         .map(|checker| {
             let finding = (checker.check)(evidence);
-            record::Checker { name: checker.name.into(), verdict: finding.verdict, reason: finding.reason, expected: finding.expected, seen: finding.seen }
+            record::Checker {
+                name: checker.name.into(),
+                verdict: finding.verdict,
+                reason: finding.reason,
+                expected: finding.expected,
+                seen: finding.seen,
+            }
         })
         .collect()
 }

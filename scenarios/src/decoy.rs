@@ -57,24 +57,96 @@ enum What {
 
 /// Every defect, by name.
 pub static DEFECTS: &[Defect] = &[
-    Defect { name: "answer_early", summary: "answers at once and stores each n events together: a kill loses what it holds", what: What::AnswerEarly },
-    Defect { name: "corrupt_identity", summary: "changes one character of the identity of every n-th event", what: What::CorruptIdentity },
-    Defect { name: "corrupt_payload", summary: "changes one byte beside the identity of every n-th event", what: What::CorruptPayload },
-    Defect { name: "hide_loss", summary: "loses every n-th event and writes its predecessor twice, so that the number of lines is right", what: What::Hide },
-    Defect { name: "honest", summary: "none: it must pass", what: What::Honest },
-    Defect { name: "invent", summary: "adds, after every n-th event, one that was never sent", what: What::Invent },
-    Defect { name: "leave_in_use", summary: "rolls after every n events and never gives the last file its final name", what: What::LeaveInUse },
-    Defect { name: "lose_every", summary: "answers every n-th event and does not store it", what: What::Lose },
-    Defect { name: "lose_tail", summary: "never stores the last n events", what: What::LoseTail },
-    Defect { name: "merge", summary: "leaves out the newline after every n-th event", what: What::Merge },
-    Defect { name: "never_answer", summary: "stores every n-th event and does not answer it", what: What::NeverAnswer },
-    Defect { name: "refuse_but_store", summary: "stores every n-th event and says that it refused it", what: What::Refuse },
-    Defect { name: "reorder", summary: "stores every n-th event after its successor", what: What::Reorder },
-    Defect { name: "repeat", summary: "stores every n-th event twice", what: What::Repeat },
-    Defect { name: "replay_old", summary: "stores its first n events once more when it stops", what: What::Replay },
-    Defect { name: "split", summary: "puts a newline into the identity of every n-th event", what: What::Split },
-    Defect { name: "stall", summary: "stands still for 700 ms at the n-th event", what: What::Stall },
-    Defect { name: "truncate", summary: "cuts every n-th event off in its identity", what: What::Truncate },
+    Defect {
+        name: "answer_early",
+        summary: "answers at once and stores each n events together: a kill loses what it holds",
+        what: What::AnswerEarly,
+    },
+    Defect {
+        name: "corrupt_identity",
+        summary: "changes one character of the identity of every n-th event",
+        what: What::CorruptIdentity,
+    },
+    Defect {
+        name: "corrupt_payload",
+        summary: "changes one byte beside the identity of every n-th event",
+        what: What::CorruptPayload,
+    },
+    Defect {
+        name: "hide_loss",
+        summary: "loses every n-th event and writes its predecessor twice, so that the number of lines is right",
+        what: What::Hide,
+    },
+    Defect {
+        name: "honest",
+        summary: "none: it must pass",
+        what: What::Honest,
+    },
+    Defect {
+        name: "invent",
+        summary: "adds, after every n-th event, one that was never sent",
+        what: What::Invent,
+    },
+    Defect {
+        name: "leave_in_use",
+        summary: "rolls after every n events and never gives the last file its final name",
+        what: What::LeaveInUse,
+    },
+    Defect {
+        name: "lose_every",
+        summary: "answers every n-th event and does not store it",
+        what: What::Lose,
+    },
+    Defect {
+        name: "lose_tail",
+        summary: "never stores the last n events",
+        what: What::LoseTail,
+    },
+    Defect {
+        name: "merge",
+        summary: "leaves out the newline after every n-th event",
+        what: What::Merge,
+    },
+    Defect {
+        name: "never_answer",
+        summary: "stores every n-th event and does not answer it",
+        what: What::NeverAnswer,
+    },
+    Defect {
+        name: "refuse_but_store",
+        summary: "stores every n-th event and says that it refused it",
+        what: What::Refuse,
+    },
+    Defect {
+        name: "reorder",
+        summary: "stores every n-th event after its successor",
+        what: What::Reorder,
+    },
+    Defect {
+        name: "repeat",
+        summary: "stores every n-th event twice",
+        what: What::Repeat,
+    },
+    Defect {
+        name: "replay_old",
+        summary: "stores its first n events once more when it stops",
+        what: What::Replay,
+    },
+    Defect {
+        name: "split",
+        summary: "puts a newline into the identity of every n-th event",
+        what: What::Split,
+    },
+    Defect {
+        name: "stall",
+        summary: "stands still for 700 ms at the n-th event",
+        what: What::Stall,
+    },
+    Defect {
+        name: "truncate",
+        summary: "cuts every n-th event off in its identity",
+        what: What::Truncate,
+    },
 ];
 
 /// How a decoy is started.
@@ -123,10 +195,17 @@ pub struct Tally {
 
 /// Runs a decoy until SIGTERM or SIGINT.
 pub fn run(options: &Options) -> io::Result<()> {
-    let defect = DEFECTS.iter().find(|defect| defect.name == options.defect).ok_or_else(|| {
-        let names: Vec<&str> = DEFECTS.iter().map(|defect| defect.name).collect();
-        io::Error::other(format!("there is no defect {} (there are: {})", options.defect, names.join(", ")))
-    })?;
+    let defect = DEFECTS
+        .iter()
+        .find(|defect| defect.name == options.defect)
+        .ok_or_else(|| {
+            let names: Vec<&str> = DEFECTS.iter().map(|defect| defect.name).collect();
+            io::Error::other(format!(
+                "there is no defect {} (there are: {})",
+                options.defect,
+                names.join(", ")
+            ))
+        })?;
     let listener = TcpListener::bind(("127.0.0.1", options.port))?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
@@ -143,7 +222,10 @@ pub fn run(options: &Options) -> io::Result<()> {
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    agent.lock().unwrap_or_else(PoisonError::into_inner).finish()
+    agent
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .finish()
 }
 
 /// Serves one connection; its end, for whatever reason, is no business of the others.
@@ -158,7 +240,10 @@ fn serve(client: &TcpStream, agent: &Mutex<Agent>) {
             Ok(n) if n > 0 && line.ends_with(b"\n") => line.pop(),
             _ => return,
         };
-        let reply = agent.lock().unwrap_or_else(PoisonError::into_inner).event(&line);
+        let reply = agent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .event(&line);
         let sent = match reply {
             Ok(Reply::Ok) => writer.write_all(b"OK\n"),
             Ok(Reply::Refused) => writer.write_all(b"FAILED: refused on purpose\n"),
@@ -198,8 +283,15 @@ impl Agent {
         let number = 1 + std::fs::read_dir(&options.out)?.count() as u32;
         let (file, in_use) = open(&options.out, number)?;
         // After a kill the tally goes on where it stood.
-        let tally = std::fs::read(&options.tally).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let tally_file = OpenOptions::new().create(true).write(true).truncate(false).open(&options.tally)?;
+        let tally = std::fs::read(&options.tally)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
+        let tally_file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&options.tally)?;
         Ok(Self {
             what,
             every: options.every.max(1),
@@ -249,11 +341,19 @@ impl Agent {
                 self.held.push_back(body.to_vec());
                 return Ok(());
             }
-            What::Replay if (self.first.len() as u64) < self.every => self.first.push(body.to_vec()),
-            What::Stall if self.tally.received == self.every => std::thread::sleep(Duration::from_millis(700)),
+            What::Replay if (self.first.len() as u64) < self.every => {
+                self.first.push(body.to_vec())
+            }
+            What::Stall if self.tally.received == self.every => {
+                std::thread::sleep(Duration::from_millis(700))
+            }
             _ => {}
         }
-        if struck { self.strike(body)? } else { self.right(body)? }
+        if struck {
+            self.strike(body)?
+        } else {
+            self.right(body)?
+        }
         if self.what == What::Reorder
             && let Some(late) = self.held.pop_front()
         {
@@ -277,7 +377,10 @@ impl Agent {
 
     /// What happens to every n-th event.
     fn strike(&mut self, body: &[u8]) -> io::Result<()> {
-        let identity = body.windows(4).position(|word| word == b"fb1u").unwrap_or(0);
+        let identity = body
+            .windows(4)
+            .position(|word| word == b"fb1u")
+            .unwrap_or(0);
         let mut wrong = body.to_vec();
         match self.what {
             What::Lose => self.tally.lost += 1,
@@ -393,7 +496,10 @@ impl Agent {
 
 fn open(directory: &Path, number: u32) -> io::Result<(File, PathBuf)> {
     let path = directory.join(format!("out-{number}.log.tmp"));
-    Ok((OpenOptions::new().create(true).append(true).open(&path)?, path))
+    Ok((
+        OpenOptions::new().create(true).append(true).open(&path)?,
+        path,
+    ))
 }
 
 fn publish(in_use: &Path) -> io::Result<()> {
@@ -411,17 +517,50 @@ mod tests {
 
     fn fed(defect: &str, every: u64, events: u64) -> (Tally, Vec<String>) {
         let directory = tempfile::tempdir().unwrap();
-        let options = Options { defect: defect.into(), every, port: 0, out: directory.path().join("out"), tally: directory.path().join("tally") };
-        let what = DEFECTS.iter().find(|known| known.name == defect).unwrap().what;
+        let options = Options {
+            defect: defect.into(),
+            every,
+            port: 0,
+            out: directory.path().join("out"),
+            tally: directory.path().join("tally"),
+        };
+        let what = DEFECTS
+            .iter()
+            .find(|known| known.name == defect)
+            .unwrap()
+            .what;
         let mut agent = Agent::new(what, &options).unwrap();
         for k in 0..events {
-            agent.event(format!("before {k:06} fb1u{k:060} after").as_bytes()).unwrap();
+            agent
+                .event(format!("before {k:06} fb1u{k:060} after").as_bytes())
+                .unwrap();
         }
         agent.finish().unwrap();
-        let mut names: Vec<_> = std::fs::read_dir(&options.out).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(&options.out)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         names.sort();
-        let lines = names.iter().flat_map(|name| std::fs::read_to_string(name).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-        (serde_json::from_slice(std::fs::read_to_string(&options.tally).unwrap().trim().as_bytes()).unwrap(), lines)
+        let lines = names
+            .iter()
+            .flat_map(|name| {
+                std::fs::read_to_string(name)
+                    .unwrap()
+                    .lines()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        (
+            serde_json::from_slice(
+                std::fs::read_to_string(&options.tally)
+                    .unwrap()
+                    .trim()
+                    .as_bytes(),
+            )
+            .unwrap(),
+            lines,
+        )
     }
 
     #[test]
@@ -441,7 +580,11 @@ mod tests {
             ("leave_in_use", 100, 0),
         ] {
             let (tally, written) = fed(defect, 7, 100);
-            assert_eq!((written.len(), tally.lost), (lines, lost), "{defect}: {tally:?}");
+            assert_eq!(
+                (written.len(), tally.lost),
+                (lines, lost),
+                "{defect}: {tally:?}"
+            );
             assert_eq!(tally.received, 100, "{defect}");
             assert_eq!(tally.stored + tally.lost, 100, "{defect}: {tally:?}");
         }

@@ -15,7 +15,8 @@ use flume_bench_loadgen::journal::Tail;
 use flume_bench_loadgen::latency::{Latency as Histogram, Measure};
 use flume_bench_loadgen::ledger::{Owing, Totals};
 use flume_bench_reports::record::{
-    self, Artefact, Bytes, Counts, Indicators, Known, Latencies, Latency, LatencySet, NamedSet, OwedRule, Ratio, RunRecord, SeriesFile, SystemLoad, UnpublishedCount, Window,
+    self, Artefact, Bytes, Counts, Indicators, Known, Latencies, Latency, LatencySet, NamedSet,
+    OwedRule, Ratio, RunRecord, SeriesFile, SystemLoad, UnpublishedCount, Window,
 };
 use flume_bench_reports::series::Table;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
@@ -39,14 +40,21 @@ pub fn judge_and_write(root: &Path, scenario: &Scenario) -> Result<RunRecord, St
 /// Judges a stored run again from its directory alone.
 pub fn judge_stored(root: &Path) -> Result<RunRecord, String> {
     let path = root.join("conf/scenario.toml");
-    let scenario = crate::scenario::load(&path, &Overrides::default()).map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let scenario = crate::scenario::load(&path, &Overrides::default()).map_err(|problems| {
+        problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    })?;
     judge(root, &scenario)
 }
 
 /// Judges a run.
 pub fn judge(root: &Path, scenario: &Scenario) -> Result<RunRecord, String> {
     let facts = Facts::read(&root.join(facts::FILE))?;
-    let (lines, history_torn) = history::read(&root.join("history.jsonl")).map_err(|error| format!("failed to read the history: {error}"))?;
+    let (lines, history_torn) = history::read(&root.join("history.jsonl"))
+        .map_err(|error| format!("failed to read the history: {error}"))?;
     let journal = root.join("journal.bin");
     let phases = phases(&lines);
     let mut strikes = strikes(&lines);
@@ -69,13 +77,26 @@ pub fn judge(root: &Path, scenario: &Scenario) -> Result<RunRecord, String> {
         during: std::mem::take(&mut samples.during),
         blind: std::mem::take(&mut samples.blind),
     };
-    let record = Assembly { root, scenario, facts, evidence: &evidence, replayed: &replayed, samples: &samples, phases }.record()?;
+    let record = Assembly {
+        root,
+        scenario,
+        facts,
+        evidence: &evidence,
+        replayed: &replayed,
+        samples: &samples,
+        phases,
+    }
+    .record()?;
     Ok(record)
 }
 
 /// How long after a heal a backlog may count as part of its window.
 fn drained_limit(scenario: &Scenario) -> i64 {
-    scenario.objectives.drained_within.unwrap_or(scenario.phases.drain_deadline).as_micros() as i64
+    scenario
+        .objectives
+        .drained_within
+        .unwrap_or(scenario.phases.drain_deadline)
+        .as_micros() as i64
 }
 
 /// The phases from t0 on.
@@ -91,7 +112,13 @@ fn phases(lines: &[Line]) -> Vec<Window> {
     begins
         .iter()
         .enumerate()
-        .map(|(i, (name, from))| (name, *from, begins.get(i + 1).map_or(end, |(_, next)| *next)))
+        .map(|(i, (name, from))| {
+            (
+                name,
+                *from,
+                begins.get(i + 1).map_or(end, |(_, next)| *next),
+            )
+        })
         .filter(|(_, _, to)| *to > 0)
         .map(|(name, from, to)| Window::new(*name, from.max(0) as u64, to as u64))
         .collect()
@@ -100,9 +127,15 @@ fn phases(lines: &[Line]) -> Vec<Window> {
 fn strikes(lines: &[Line]) -> Vec<Strike> {
     let mut strikes: Vec<Strike> = Vec::new();
     for line in lines {
-        let known = |strikes: &mut Vec<Strike>, name: &str| strikes.iter().position(|strike| strike.name == name);
+        let known = |strikes: &mut Vec<Strike>, name: &str| {
+            strikes.iter().position(|strike| strike.name == name)
+        };
         match &line.entry {
-            Entry::Injected { fault, index, in_flight } => strikes.push(Strike {
+            Entry::Injected {
+                fault,
+                index,
+                in_flight,
+            } => strikes.push(Strike {
                 name: fault.clone(),
                 index: *index,
                 injected: line.at_us,
@@ -118,7 +151,11 @@ fn strikes(lines: &[Line]) -> Vec<Strike> {
                     strikes[i].healed = Some(line.at_us);
                 }
             }
-            Entry::Witness { fault, saw, evidence } => {
+            Entry::Witness {
+                fault,
+                saw,
+                evidence,
+            } => {
                 if let Some(i) = known(&mut strikes, fault) {
                     strikes[i].witness = Some((saw.clone(), evidence.clone(), line.at_us));
                 }
@@ -150,14 +187,24 @@ impl Assembly<'_> {
         let checkers = checker::check_all(self.evidence);
         let objectives = checker::judge_objectives(self.evidence);
         let verdict = Verdict::merge_all(checkers.iter().map(|checker| checker.verdict));
-        let interrupted = self.find(|entry| matches!(entry, Entry::Interrupted { .. }).then_some(())).is_some();
+        let interrupted = self
+            .find(|entry| matches!(entry, Entry::Interrupted { .. }).then_some(()))
+            .is_some();
         let failed = self.find(|entry| match entry {
             Entry::HarnessFailed { error } => Some(error.clone()),
             _ => None,
         });
-        let mut reasons: Vec<String> = failed.iter().map(|error| format!("The harness or a store failed: {error}.")).collect();
+        let mut reasons: Vec<String> = failed
+            .iter()
+            .map(|error| format!("The harness or a store failed: {error}."))
+            .collect();
         for wanted in [Verdict::Fail, Verdict::Inconclusive] {
-            reasons.extend(checkers.iter().filter(|checker| checker.verdict == wanted).map(|checker| checker.reason.clone()));
+            reasons.extend(
+                checkers
+                    .iter()
+                    .filter(|checker| checker.verdict == wanted)
+                    .map(|checker| checker.reason.clone()),
+            );
         }
         if reasons.is_empty() {
             reasons.push(passed(self.evidence));
@@ -173,11 +220,19 @@ impl Assembly<'_> {
         let system_load = self.system_load(table.as_ref().ok(), &totals);
         let indicators = Indicators::from_counts(&counts, &bytes, &self.wall(), system_load);
         let series = self.series(table.ok())?;
-        let environment = self.facts.environment(self.root, self.scenario, &self.lines());
+        let environment = self
+            .facts
+            .environment(self.root, self.scenario, &self.lines());
         let mut load = self.facts.load(self.scenario);
         load.planned = totals.planned;
         Ok(RunRecord {
-            verdict: if exit_code == ExitCode::Pass { Verdict::Pass } else if exit_code == ExitCode::Missed { Verdict::Fail } else { Verdict::Inconclusive },
+            verdict: if exit_code == ExitCode::Pass {
+                Verdict::Pass
+            } else if exit_code == ExitCode::Missed {
+                Verdict::Fail
+            } else {
+                Verdict::Inconclusive
+            },
             reasons,
             exit_code,
             interrupted,
@@ -192,8 +247,20 @@ impl Assembly<'_> {
             indicators,
             latencies: self.latencies(),
             faults: findings::faults(self.evidence),
-            blind_windows: self.evidence.blind.iter().map(|(from, to, why)| Window::new(why.clone(), (*from).max(0) as u64, (*to).max(0) as u64)).collect(),
-            losses: findings::losses(&self.root.join("journal.bin"), self.evidence, &self.replayed.ledger, &self.phases),
+            blind_windows: self
+                .evidence
+                .blind
+                .iter()
+                .map(|(from, to, why)| {
+                    Window::new(why.clone(), (*from).max(0) as u64, (*to).max(0) as u64)
+                })
+                .collect(),
+            losses: findings::losses(
+                &self.root.join("journal.bin"),
+                self.evidence,
+                &self.replayed.ledger,
+                &self.phases,
+            ),
             unpublished: findings::unpublished(&self.replayed.ledger, self.samples, self.scenario),
             duplicates: findings::duplicates(&self.replayed.ledger),
             anomalies: findings::anomalies(&self.replayed.ledger, self.samples),
@@ -212,17 +279,33 @@ impl Assembly<'_> {
     }
 
     fn find<T>(&self, look: impl Fn(&Entry) -> Option<T>) -> Option<T> {
-        self.evidence.history.iter().find_map(|line| look(&line.entry))
+        self.evidence
+            .history
+            .iter()
+            .find_map(|line| look(&line.entry))
     }
 
     fn counts(&self, totals: &Totals) -> Counts {
         let stranded = self.find(|entry| match entry {
-            Entry::Stranded { events: Some(events), .. } => Some(Known::Value(*events)),
-            Entry::Stranded { reason: Some(reason), .. } => Some(Known::unknown(reason.clone())),
+            Entry::Stranded {
+                events: Some(events),
+                ..
+            } => Some(Known::Value(*events)),
+            Entry::Stranded {
+                reason: Some(reason),
+                ..
+            } => Some(Known::unknown(reason.clone())),
             _ => None,
         });
-        let stranded = if totals.lost == 0 { Known::Value(0) } else { stranded.unwrap_or_else(|| Known::unknown("the run ended before the channels could be read")) };
-        let by_cause = findings::unpublished_by_cause(&self.replayed.ledger, self.samples, self.scenario);
+        let stranded = if totals.lost == 0 {
+            Known::Value(0)
+        } else {
+            stranded.unwrap_or_else(|| {
+                Known::unknown("the run ended before the channels could be read")
+            })
+        };
+        let by_cause =
+            findings::unpublished_by_cause(&self.replayed.ledger, self.samples, self.scenario);
         Counts {
             unsent: totals.unsent,
             issued: totals.issued,
@@ -236,7 +319,10 @@ impl Assembly<'_> {
             lost: totals.lost,
             stranded,
             unpublished: totals.unpublished,
-            unpublished_by_cause: by_cause.into_iter().map(|(cause, events)| UnpublishedCount { cause, events }).collect(),
+            unpublished_by_cause: by_cause
+                .into_iter()
+                .map(|(cause, events)| UnpublishedCount { cause, events })
+                .collect(),
             duplicated: totals.duplicated,
             extra_copies: totals.extra_copies,
             duplicated_by_resends: totals.duplicated_resent,
@@ -255,11 +341,22 @@ impl Assembly<'_> {
     fn bytes(&self, totals: &Totals) -> Bytes {
         if self.scenario.load.payload == "replay" {
             let unknown = || Known::unknown("the lines of a replayed file differ in length");
-            return Bytes { issued_bytes: unknown(), acked_bytes: unknown(), stored_bytes: unknown() };
+            return Bytes {
+                issued_bytes: unknown(),
+                acked_bytes: unknown(),
+                stored_bytes: unknown(),
+            };
         }
         let size = self.scenario.load.body as u64;
-        let acked = totals.acked.map_or_else(|| Known::unknown("the source gives no answers"), |acked| Known::Value(acked * size));
-        Bytes { issued_bytes: Known::Value(totals.issued * size), acked_bytes: acked, stored_bytes: Known::Value(totals.stored * size) }
+        let acked = totals.acked.map_or_else(
+            || Known::unknown("the source gives no answers"),
+            |acked| Known::Value(acked * size),
+        );
+        Bytes {
+            issued_bytes: Known::Value(totals.issued * size),
+            acked_bytes: acked,
+            stored_bytes: Known::Value(totals.stored * size),
+        }
     }
 
     /// First issued to last stored.
@@ -277,7 +374,12 @@ impl Assembly<'_> {
             let known: Vec<u64> = points.into_iter().filter_map(|(_, value)| value).collect();
             (!known.is_empty()).then_some(known)
         };
-        let known = |value: Option<u64>, what: &str| value.map_or_else(|| Known::unknown(format!("{what} was never sampled")), Known::Value);
+        let known = |value: Option<u64>, what: &str| {
+            value.map_or_else(
+                || Known::unknown(format!("{what} was never sampled")),
+                Known::Value,
+            )
+        };
         let cpu = column("cpu_us").map(|all| all.iter().sum::<u64>());
         let most = |name: &str| column(name).and_then(|all| all.into_iter().max());
         SystemLoad {
@@ -286,7 +388,10 @@ impl Assembly<'_> {
             peak_rss_bytes: known(most("rss_bytes"), "memory"),
             peak_disk_bytes: known(most("disk_bytes"), "disk"),
             written_disk_bytes: Known::unknown("not recorded"),
-            peak_channel_fill_ppm: most("channel_fill_ppm").map_or_else(|| Known::unknown("the system reports no channel fill"), Known::Value),
+            peak_channel_fill_ppm: most("channel_fill_ppm").map_or_else(
+                || Known::unknown("the system reports no channel fill"),
+                Known::Value,
+            ),
             proxies: findings::proxies(self.evidence.history),
         }
     }
@@ -312,11 +417,21 @@ impl Assembly<'_> {
 
     /// Fills the latencies into the series, which the sampler could not know.
     fn series(&self, table: Option<Table>) -> Result<SeriesFile, String> {
-        let Some(table) = table else { return Ok(SeriesFile { path: "series.csv".into(), ..SeriesFile::default() }) };
+        let Some(table) = table else {
+            return Ok(SeriesFile {
+                path: "series.csv".into(),
+                ..SeriesFile::default()
+            });
+        };
         let path = self.root.join("series.csv");
         let text = self.samples.fill_series(&table);
-        std::fs::write(&path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))?;
-        Ok(SeriesFile { path: "series.csv".into(), columns: table.columns().to_vec(), rows: table.len() as u64 })
+        std::fs::write(&path, text)
+            .map_err(|error| format!("failed to write {}: {error}", path.display()))?;
+        Ok(SeriesFile {
+            path: "series.csv".into(),
+            columns: table.columns().to_vec(),
+            rows: table.len() as u64,
+        })
     }
 }
 
@@ -331,11 +446,19 @@ fn passed(evidence: &Evidence<'_>) -> String {
         1 => ", through one fault".to_owned(),
         n => format!(", through {n} faults"),
     };
-    format!("All {} {owed} events are stored{faults}, and every objective is met.", totals.owed)
+    format!(
+        "All {} {owed} events are stored{faults}, and every objective is met.",
+        totals.owed
+    )
 }
 
 fn named(all: &[(String, Histograms)], measure: Measure) -> Vec<NamedSet> {
-    all.iter().map(|(name, histograms)| NamedSet { name: name.clone(), set: set(histograms.of(measure)) }).collect()
+    all.iter()
+        .map(|(name, histograms)| NamedSet {
+            name: name.clone(),
+            set: set(histograms.of(measure)),
+        })
+        .collect()
 }
 
 /// A histogram as the record keeps it.
@@ -343,9 +466,20 @@ fn set(histogram: &Histogram) -> LatencySet {
     use base64::Engine as _;
     let known = |q: f64| {
         let needed = flume_bench_loadgen::latency::samples_needed(q).unwrap_or(0);
-        histogram.quantile(q).map_or_else(|| Known::unknown(format!("too few samples: {} of at least {needed}", histogram.len())), Known::Value)
+        histogram.quantile(q).map_or_else(
+            || {
+                Known::unknown(format!(
+                    "too few samples: {} of at least {needed}",
+                    histogram.len()
+                ))
+            },
+            Known::Value,
+        )
     };
-    let encoded = histogram.encode().map_or_else(|error| Known::unknown(error.to_string()), |bytes| Known::Value(base64::engine::general_purpose::STANDARD.encode(bytes)));
+    let encoded = histogram.encode().map_or_else(
+        |error| Known::unknown(error.to_string()),
+        |bytes| Known::Value(base64::engine::general_purpose::STANDARD.encode(bytes)),
+    );
     LatencySet {
         histogram: encoded,
         count: histogram.len(),
@@ -355,7 +489,9 @@ fn set(histogram: &Histogram) -> LatencySet {
         us_p99: known(0.99),
         us_p999: known(0.999),
         us_p9999: known(0.9999),
-        us_max: histogram.max().map_or_else(|| Known::unknown("no samples"), Known::Value),
+        us_max: histogram
+            .max()
+            .map_or_else(|| Known::unknown("no samples"), Known::Value),
     }
 }
 
@@ -368,15 +504,27 @@ fn artefacts(root: &Path) -> Vec<Artefact> {
     ]
     .into_iter()
     .filter(|(_, path)| root.join(path).exists())
-    .map(|(what, path)| Artefact { what: what.into(), path: path.into() })
+    .map(|(what, path)| Artefact {
+        what: what.into(),
+        path: path.into(),
+    })
     .collect()
 }
 
 /// What the rule of what is owed says in words.
 fn owed_rule(scenario: &Scenario) -> (OwedRule, String) {
     if scenario.load.owes_issued() {
-        (OwedRule::Issued, format!("{} gives no answers, so everything issued is owed", scenario.load.into))
+        (
+            OwedRule::Issued,
+            format!(
+                "{} gives no answers, so everything issued is owed",
+                scenario.load.into
+            ),
+        )
     } else {
-        (OwedRule::Acked, "what the source acknowledged is owed".to_owned())
+        (
+            OwedRule::Acked,
+            "what the source acknowledged is owed".to_owned(),
+        )
     }
 }

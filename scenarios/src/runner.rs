@@ -84,7 +84,9 @@ impl Run<'_> {
     }
 
     fn phase(&self, name: &str) {
-        self.history().note(Entry::Phase { name: name.to_owned() });
+        self.history().note(Entry::Phase {
+            name: name.to_owned(),
+        });
         self.progress.phase(name);
     }
 }
@@ -100,21 +102,60 @@ pub fn run(scenario: &Scenario, options: &Options) -> Result<Outcome, Vec<Proble
         progress.say(&line);
     }
     let run_id = options.run_id.unwrap_or_else(rand::random);
-    let not_made = |error: String| vec![Problem::of_machine(format!("the run's directory cannot be made under {}: {error}", options.runs.display()), "choose another with --runs")];
-    let dir = RunDir::create(&options.runs, &scenario.name, run_id).map_err(|error| not_made(error.to_string()))?;
-    let history = History::create(&dir.path("history.jsonl")).map_err(|error| not_made(error.to_string()))?;
+    let not_made = |error: String| {
+        vec![Problem::of_machine(
+            format!(
+                "the run's directory cannot be made under {}: {error}",
+                options.runs.display()
+            ),
+            "choose another with --runs",
+        )]
+    };
+    let dir = RunDir::create(&options.runs, &scenario.name, run_id)
+        .map_err(|error| not_made(error.to_string()))?;
+    let history =
+        History::create(&dir.path("history.jsonl")).map_err(|error| not_made(error.to_string()))?;
     let account = prepare::account(scenario, &dir).map_err(&not_made)?;
-    let world = World::new(dir.clone(), history, scenario.seed, Arc::clone(&options.interrupted)).map_err(not_made)?;
-    let run = Run { scenario, options, world: Arc::new(world), account, clock: Arc::new(Clock::start()), progress };
+    let world = World::new(
+        dir.clone(),
+        history,
+        scenario.seed,
+        Arc::clone(&options.interrupted),
+    )
+    .map_err(not_made)?;
+    let run = Run {
+        scenario,
+        options,
+        world: Arc::new(world),
+        account,
+        clock: Arc::new(Clock::start()),
+        progress,
+    };
     let facts = judge::gather(scenario, run_id, &options.command_line, &options.tools);
     if let Err(error) = facts.write(&run.world.dir().root) {
-        run.progress.say(&format!("facts.json could not be written: {error}"));
+        run.progress
+            .say(&format!("facts.json could not be written: {error}"));
     }
-    run.history().note(Entry::Wall { clock: jiff::Timestamp::now().to_string() });
-    run.progress.say(&format!("flume-bench: scenario {}, seed {}, run {run_id:016x}, in {}", scenario.name, scenario.seed, dir.root.display()));
+    run.history().note(Entry::Wall {
+        clock: jiff::Timestamp::now().to_string(),
+    });
+    run.progress.say(&format!(
+        "flume-bench: scenario {}, seed {}, run {run_id:016x}, in {}",
+        scenario.name,
+        scenario.seed,
+        dir.root.display()
+    ));
 
     if let Err(error) = run.perform() {
-        let entry = if run.world.interrupted() { Entry::Interrupted { by: "signal".into() } } else { Entry::HarnessFailed { error: error.clone() } };
+        let entry = if run.world.interrupted() {
+            Entry::Interrupted {
+                by: "signal".into(),
+            }
+        } else {
+            Entry::HarnessFailed {
+                error: error.clone(),
+            }
+        };
         run.progress.say(&error);
         run.history().note(entry);
     }
@@ -126,8 +167,14 @@ impl Run<'_> {
     fn perform(&self) -> Result<(), String> {
         let place = prepare::write_inputs(self)?;
         self.phase("prepare");
-        let store = self.scenario.store.start(&self.world, &self.options.tools).map_err(|error| error.to_string())?;
-        self.history().note(Entry::Store { version: store.version() });
+        let store = self
+            .scenario
+            .store
+            .start(&self.world, &self.options.tools)
+            .map_err(|error| error.to_string())?;
+        self.history().note(Entry::Store {
+            version: store.version(),
+        });
         let place = prepare::environment(self, place, store.as_ref())?;
         load::prepare_input(self, &place)?;
         if let Err(error) = prepare::start_agent(self, &place) {
@@ -145,7 +192,9 @@ impl Run<'_> {
     /// A system that never becomes ready fails; nothing was offered to it.
     fn never_ready(&self, error: &str) -> Result<(), String> {
         self.progress.say(error);
-        self.history().note(Entry::Note { text: format!("never ready: {error}") });
+        self.history().note(Entry::Note {
+            text: format!("never ready: {error}"),
+        });
         Ok(())
     }
 
@@ -154,17 +203,27 @@ impl Run<'_> {
         self.world.links().heal_all();
         for link in self.world.links().all() {
             let traffic = link.traffic();
-            self.history().note(Entry::Proxy { link: link.name().to_owned(), forward: traffic.up_bytes, backward: traffic.down_bytes, connections: traffic.accepted });
+            self.history().note(Entry::Proxy {
+                link: link.name().to_owned(),
+                forward: traffic.up_bytes,
+                backward: traffic.down_bytes,
+                connections: traffic.accepted,
+            });
         }
         for line in self.world.end_all() {
             self.progress.say(&line);
         }
         if let Err(error) = self.account.finish() {
-            self.history().note(Entry::HarnessFailed { error: format!("the journal could not be closed: {error}") });
+            self.history().note(Entry::HarnessFailed {
+                error: format!("the journal could not be closed: {error}"),
+            });
         }
-        self.history().note(Entry::Wall { clock: jiff::Timestamp::now().to_string() });
+        self.history().note(Entry::Wall {
+            clock: jiff::Timestamp::now().to_string(),
+        });
         if let Err(error) = self.history().close() {
-            self.progress.say(&format!("the history could not be written: {error}"));
+            self.progress
+                .say(&format!("the history could not be written: {error}"));
         }
         self.progress.finish();
     }
@@ -172,11 +231,19 @@ impl Run<'_> {
 
 fn finish(run: &Run<'_>, dir: RunDir) -> Outcome {
     let record = judge::judge_and_write(&dir.root, run.scenario).unwrap_or_else(|error| {
-        let mut record = RunRecord { exit_code: flume_bench_reports::verdict::ExitCode::HarnessFailed, ..RunRecord::default() };
-        record.reasons.push(format!("the run could not be judged: {error}"));
+        let mut record = RunRecord {
+            exit_code: flume_bench_reports::verdict::ExitCode::HarnessFailed,
+            ..RunRecord::default()
+        };
+        record
+            .reasons
+            .push(format!("the run could not be judged: {error}"));
         record
     });
-    Outcome { record, dir: dir.root }
+    Outcome {
+        record,
+        dir: dir.root,
+    }
 }
 
 /// Sleeps in slices until a time has passed or the run is interrupted; whether it was.

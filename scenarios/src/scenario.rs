@@ -170,19 +170,32 @@ impl FaultPlan {
             When::At(at) => format!("at {}", show_duration(*at)),
             When::Observed { text, .. } => format!("when {text}"),
         };
-        let every = self.every.map(|every| format!(", every {}", show_duration(every))).unwrap_or_default();
-        format!("{} {}, {when} for {}{every}", self.kind, words.join(", "), show_duration(self.lasts))
+        let every = self
+            .every
+            .map(|every| format!(", every {}", show_duration(every)))
+            .unwrap_or_default();
+        format!(
+            "{} {}, {when} for {}{every}",
+            self.kind,
+            words.join(", "),
+            show_duration(self.lasts)
+        )
     }
 }
 
 /// Reads and checks a scenario. `Err` holds every problem found.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Scenario, Vec<Problem>> {
     let written = std::fs::read_to_string(path).map_err(|error| {
-        vec![Problem::at(path, 0, format!("the scenario cannot be read: {error}")).remedy("flume-bench list scenarios shows those that are shipped")]
+        vec![
+            Problem::at(path, 0, format!("the scenario cannot be read: {error}"))
+                .remedy("flume-bench list scenarios shows those that are shipped"),
+        ]
     })?;
     let text = overrides.apply(path, &written)?;
     let source = Source::new(path, &text);
-    let scenario = source.parse().and_then(|table| read(&source, &Reader::root(&source, &table), path, &text));
+    let scenario = source
+        .parse()
+        .and_then(|table| read(&source, &Reader::root(&source, &table), path, &text));
     let problems = source.into_problems();
     match scenario {
         Some(scenario) if problems.is_empty() => Ok(scenario),
@@ -193,13 +206,18 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Scenario, Vec<Problem>
 fn read(source: &Source<'_>, root: &Reader<'_, '_>, path: &Path, text: &str) -> Option<Scenario> {
     let seed = root.number("seed", 0..=u64::MAX);
     if !root.is_present() || root.raw("seed").is_none() {
-        root.missing("seed", "the one number all randomness comes from, such as seed = 7");
+        root.missing(
+            "seed",
+            "the one number all randomness comes from, such as seed = 7",
+        );
     }
     let directory = path.parent().unwrap_or(Path::new("."));
     let sut = read_sut(&root.table("sut"), directory);
     let load = read_load(&root.table("load"), directory);
     let store = store::read(&root.table("store"));
-    let quiet = sut.as_ref().map_or(Duration::ZERO, |sut| sut.driver.quiet());
+    let quiet = sut
+        .as_ref()
+        .map_or(Duration::ZERO, |sut| sut.driver.quiet());
     let phases = read_phases(&root.table("phases"), quiet);
     let faults = read_faults(root, phases.as_ref());
     let objectives = objectives::read(&root.table("objectives"));
@@ -207,7 +225,10 @@ fn read(source: &Source<'_>, root: &Reader<'_, '_>, path: &Path, text: &str) -> 
     check_campaign(&root.table("campaign"));
     root.finish();
     let scenario = Scenario {
-        name: path.file_stem().map_or_else(|| "scenario".into(), |stem| stem.to_string_lossy().into_owned()),
+        name: path.file_stem().map_or_else(
+            || "scenario".into(),
+            |stem| stem.to_string_lossy().into_owned(),
+        ),
         path: path.to_owned(),
         text: text.to_owned(),
         seed: seed?,
@@ -228,10 +249,26 @@ fn check_together(source: &Source<'_>, root: &Reader<'_, '_>, scenario: &Scenari
     let load = root.table("load");
     let driver = &scenario.sut.driver;
     if !driver.sources().contains(&scenario.load.into) {
-        load.problem("into", format!("the driver {} cannot be given load into \"{}\" (it can: {})", driver.name(), scenario.load.into, driver.sources().join(", ")));
+        load.problem(
+            "into",
+            format!(
+                "the driver {} cannot be given load into \"{}\" (it can: {})",
+                driver.name(),
+                scenario.load.into,
+                driver.sources().join(", ")
+            ),
+        );
     }
     if !driver.stores().contains(&scenario.store.kind()) {
-        root.table("sut").problem("driver", format!("the driver {} cannot deliver into the store {} (it can: {})", driver.name(), scenario.store.kind(), driver.stores().join(", ")));
+        root.table("sut").problem(
+            "driver",
+            format!(
+                "the driver {} cannot deliver into the store {} (it can: {})",
+                driver.name(),
+                scenario.store.kind(),
+                driver.stores().join(", ")
+            ),
+        );
     }
     let mut links = scenario.store.links();
     if matches!(scenario.load.into, "avro" | "netcat") {
@@ -249,7 +286,11 @@ fn check_together(source: &Source<'_>, root: &Reader<'_, '_>, scenario: &Scenari
         if let Some(target) = fault.table.get("target").and_then(|v| v.as_str())
             && !targets.iter().any(|known| known == target)
         {
-            span_line(unknown("target", target, targets.iter().map(String::as_str)));
+            span_line(unknown(
+                "target",
+                target,
+                targets.iter().map(String::as_str),
+            ));
         }
     }
 }
@@ -257,7 +298,13 @@ fn check_together(source: &Source<'_>, root: &Reader<'_, '_>, scenario: &Scenari
 fn read_sut(table: &Reader<'_, '_>, directory: &Path) -> Option<Sut> {
     let names: Vec<&'static str> = sut::KINDS.iter().map(|kind| kind.name).collect();
     if table.raw("driver").is_none() {
-        table.missing("driver", &format!("which driver runs the system under test ({})", names.join(", ")));
+        table.missing(
+            "driver",
+            &format!(
+                "which driver runs the system under test ({})",
+                names.join(", ")
+            ),
+        );
     }
     let name = table.word("driver", &names);
     let agent = table.text("agent").unwrap_or_else(|| "a1".to_owned());
@@ -265,18 +312,41 @@ fn read_sut(table: &Reader<'_, '_>, directory: &Path) -> Option<Sut> {
     if let Some(config) = &config
         && !config.is_file()
     {
-        table.problem("config", format!("the configuration file {} does not exist (paths are relative to the scenario)", config.display()));
+        table.problem(
+            "config",
+            format!(
+                "the configuration file {} does not exist (paths are relative to the scenario)",
+                config.display()
+            ),
+        );
     }
     let env = table.table("env");
-    let env = env.keys().into_iter().filter_map(|(key, _)| Some((key.clone(), env.raw_of(&key)?.get_ref().as_str()?.to_owned()))).collect();
+    let env = env
+        .keys()
+        .into_iter()
+        .filter_map(|(key, _)| {
+            Some((
+                key.clone(),
+                env.raw_of(&key)?.get_ref().as_str()?.to_owned(),
+            ))
+        })
+        .collect();
     let kind = sut::KINDS.iter().find(|kind| Some(kind.name) == name)?;
     let driver = (kind.read)(table, config.as_deref());
     table.finish();
-    Some(Sut { driver: driver?, agent, config, env })
+    Some(Sut {
+        driver: driver?,
+        agent,
+        config,
+        env,
+    })
 }
 
 fn read_load(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
-    for (key, what) in [("into", "what the load goes into (avro, exec, netcat, tail)"), ("rate", "events per second, such as \"20000/s\"")] {
+    for (key, what) in [
+        ("into", "what the load goes into (avro, exec, netcat, tail)"),
+        ("rate", "events per second, such as \"20000/s\""),
+    ] {
         if table.raw(key).is_none() {
             table.missing(key, what);
         }
@@ -284,41 +354,70 @@ fn read_load(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
     let into = table.word("into", INTO);
     let rate = table.parsed("rate", parse_rate);
     let ramp_to = table.parsed("ramp_to", parse_rate);
-    let schedule = table.word("schedule", &["constant", "poisson"]).unwrap_or("constant");
+    let schedule = table
+        .word("schedule", &["constant", "poisson"])
+        .unwrap_or("constant");
     let payload = table.word("payload", PAYLOADS).unwrap_or("access_log");
     let replay = table.text("replay").map(|file| directory.join(file));
     match (&replay, payload) {
         (None, "replay") => table.missing("replay", "the file whose lines are replayed"),
-        (Some(file), "replay") if !file.is_file() => table.problem("replay", format!("the file {} does not exist", file.display())),
-        (Some(_), other) if other != "replay" => table.problem("replay", "replay is only read with payload = \"replay\""),
+        (Some(file), "replay") if !file.is_file() => table.problem(
+            "replay",
+            format!("the file {} does not exist", file.display()),
+        ),
+        (Some(_), other) if other != "replay" => {
+            table.problem("replay", "replay is only read with payload = \"replay\"")
+        }
         _ => {}
     }
     let rotate = table.word("rotate", &["rename", "copytruncate"]);
     let rotate_every = table.parsed("rotate_every", parse_size);
     if rotate.is_some() != rotate_every.is_some() {
-        table.problem(if rotate.is_some() { "rotate" } else { "rotate_every" }, "rotate and rotate_every go together: how, and after how many bytes");
+        table.problem(
+            if rotate.is_some() {
+                "rotate"
+            } else {
+                "rotate_every"
+            },
+            "rotate and rotate_every go together: how, and after how many bytes",
+        );
     }
     let load = Load {
         into: into.unwrap_or("avro"),
         rate: rate.unwrap_or(1.0),
         ramp_to,
         poisson: schedule == "poisson",
-        batch: table.number("batch", 1..=100_000).unwrap_or(if into == Some("avro") { 100 } else { 1 }) as u32,
+        batch: table
+            .number("batch", 1..=100_000)
+            .unwrap_or(if into == Some("avro") { 100 } else { 1 }) as u32,
         connections: table.number("connections", 1..=1_000).unwrap_or(1) as u16,
         payload,
         body: table.parsed("body", parse_size).unwrap_or(480) as usize,
         replay,
-        retry_for: table.parsed("retry_for", parse_duration).unwrap_or(Duration::from_secs(30)),
-        timeout: table.parsed("timeout", parse_duration).unwrap_or(Duration::from_secs(10)),
+        retry_for: table
+            .parsed("retry_for", parse_duration)
+            .unwrap_or(Duration::from_secs(30)),
+        timeout: table
+            .parsed("timeout", parse_duration)
+            .unwrap_or(Duration::from_secs(10)),
         deflate: table.flag("deflate").unwrap_or(false),
         answers: table.flag("answers").unwrap_or(true),
         rotate: rotate.zip(rotate_every),
     };
     if load.body < 96 {
-        table.problem("body", format!("a body of {} bytes cannot hold the 64 characters that identify it: at least 96", load.body));
+        table.problem(
+            "body",
+            format!(
+                "a body of {} bytes cannot hold the 64 characters that identify it: at least 96",
+                load.body
+            ),
+        );
     }
     if matches!(load.into, "tail" | "exec") && load.connections > 1 {
-        table.problem("connections", "a file has one writer: connections must be 1 with tail and exec");
+        table.problem(
+            "connections",
+            "a file has one writer: connections must be 1 with tail and exec",
+        );
     }
     if poisson_and_ramp(&load) {
         table.problem("ramp_to", "ramp_to goes with schedule = \"constant\" only");
@@ -333,11 +432,18 @@ fn poisson_and_ramp(load: &Load) -> bool {
 
 fn read_phases(table: &Reader<'_, '_>, quiet: Duration) -> Option<Phases> {
     if table.raw("steady").is_none() {
-        table.missing("steady", "how long the judged load lasts, such as steady = \"55s\"");
+        table.missing(
+            "steady",
+            "how long the judged load lasts, such as steady = \"55s\"",
+        );
     }
     let steady = table.parsed("steady", parse_duration);
-    let warm_up = table.parsed("warm_up", parse_duration).unwrap_or(Duration::ZERO);
-    let written = table.parsed("drain_deadline", parse_duration).unwrap_or(Duration::from_secs(20));
+    let warm_up = table
+        .parsed("warm_up", parse_duration)
+        .unwrap_or(Duration::ZERO);
+    let written = table
+        .parsed("drain_deadline", parse_duration)
+        .unwrap_or(Duration::from_secs(20));
     table.finish();
     let least = quiet + Duration::from_secs(5);
     let steady = steady?;
@@ -349,13 +455,22 @@ fn read_phases(table: &Reader<'_, '_>, quiet: Duration) -> Option<Phases> {
         table.problem("steady", "warm_up and steady together may last 24h at most");
         return None;
     }
-    Some(Phases { warm_up, steady, drain_deadline: written.max(least), drain_raised: written < least })
+    Some(Phases {
+        warm_up,
+        steady,
+        drain_deadline: written.max(least),
+        drain_raised: written < least,
+    })
 }
 
 fn read_faults(root: &Reader<'_, '_>, phases: Option<&Phases>) -> Option<Vec<FaultPlan>> {
     let tables = root.tables("fault");
     let count = tables.len();
-    let faults: Vec<FaultPlan> = tables.iter().enumerate().filter_map(|(index, table)| read_fault(table, index, phases)).collect();
+    let faults: Vec<FaultPlan> = tables
+        .iter()
+        .enumerate()
+        .filter_map(|(index, table)| read_fault(table, index, phases))
+        .collect();
     (faults.len() == count).then_some(faults)
 }
 
@@ -389,21 +504,39 @@ fn read_fault(table: &Reader<'_, '_>, index: usize, phases: Option<&Phases>) -> 
     if let (Some(phases), When::At(at)) = (phases, &when)
         && *at + lasts > phases.steady
     {
-        let message = format!("the fault would end {} after the start of steady, which lasts {}: a fault must end within the load", show_duration(*at + lasts), show_duration(phases.steady));
+        let message = format!(
+            "the fault would end {} after the start of steady, which lasts {}: a fault must end within the load",
+            show_duration(*at + lasts),
+            show_duration(phases.steady)
+        );
         table.problem(if *at >= phases.steady { "at" } else { "for" }, message);
         return None;
     }
     if every.is_some_and(|every| every <= lasts) {
-        table.problem("every", "a fault must have ended before it is repeated: every must be longer than for");
+        table.problem(
+            "every",
+            "a fault must have ended before it is repeated: every must be longer than for",
+        );
         return None;
     }
     let own = own_settings(table)?;
     let kind = fault::KINDS.iter().find(|kind| kind.name == name)?;
     if let Err(error) = (kind.build)(own.clone()) {
-        table.problem(&named_key(&error.to_string()).unwrap_or_else(|| "kind".into()), error.to_string());
+        table.problem(
+            &named_key(&error.to_string()).unwrap_or_else(|| "kind".into()),
+            error.to_string(),
+        );
         return None;
     }
-    Some(FaultPlan { index, kind: kind.name, table: own, when, lasts, every, line: table.line() })
+    Some(FaultPlan {
+        index,
+        kind: kind.name,
+        table: own,
+        when,
+        lasts,
+        every,
+        line: table.line(),
+    })
 }
 
 /// The settings of the fault's own kind: all but those that every fault has.
@@ -426,12 +559,22 @@ fn named_key(message: &str) -> Option<String> {
 /// `channel.c1.fill > 0.8`
 fn read_condition(table: &Reader<'_, '_>, text: &str) -> Option<When> {
     let parsed = text.split_once('>').and_then(|(left, right)| {
-        let channel = left.trim().strip_prefix("channel.")?.strip_suffix(".fill")?;
+        let channel = left
+            .trim()
+            .strip_prefix("channel.")?
+            .strip_suffix(".fill")?;
         let limit: f64 = right.trim().trim_start_matches('=').trim().parse().ok()?;
-        Some(When::Observed { text: text.to_owned(), channel: channel.to_owned(), limit })
+        Some(When::Observed {
+            text: text.to_owned(),
+            channel: channel.to_owned(),
+            limit,
+        })
     });
     if parsed.is_none() {
-        table.problem("when", format!("when = \"{text}\" is not understood: write \"channel.NAME.fill > 0.8\""));
+        table.problem(
+            "when",
+            format!("when = \"{text}\" is not understood: write \"channel.NAME.fill > 0.8\""),
+        );
     }
     parsed
 }

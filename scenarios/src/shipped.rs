@@ -35,7 +35,11 @@ pub fn find(name: &str) -> io::Result<PathBuf> {
     if path.exists() || name.contains('/') {
         return Ok(path.to_owned());
     }
-    let file = if name.ends_with(".toml") { name.to_owned() } else { format!("{name}.toml") };
+    let file = if name.ends_with(".toml") {
+        name.to_owned()
+    } else {
+        format!("{name}.toml")
+    };
     if !SHIPPED.iter().any(|(shipped, _)| *shipped == file) {
         return Ok(path.to_owned());
     }
@@ -58,9 +62,18 @@ pub fn summaries() -> Vec<(&'static str, String)> {
         .iter()
         .filter_map(|(name, content)| Some((name.strip_suffix(".toml")?, content)))
         .map(|(name, content)| {
-            let comment: Vec<&str> = content.lines().map_while(|line| line.strip_prefix("# ")).take_while(|line| !line.is_empty()).collect();
+            let comment: Vec<&str> = content
+                .lines()
+                .map_while(|line| line.strip_prefix("# "))
+                .take_while(|line| !line.is_empty())
+                .collect();
             let text = comment.join(" ");
-            let sentence = text.split_inclusive(['.', '?']).next().unwrap_or("").trim().to_owned();
+            let sentence = text
+                .split_inclusive(['.', '?'])
+                .next()
+                .unwrap_or("")
+                .trim()
+                .to_owned();
             (name, sentence)
         })
         .collect()
@@ -75,10 +88,16 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut there = Vec::new();
         for directory in ["", "kinds/"] {
-            let Ok(entries) = std::fs::read_dir(root.join(directory)) else { continue };
+            let Ok(entries) = std::fs::read_dir(root.join(directory)) else {
+                continue;
+            };
             for entry in entries {
                 let name = entry.unwrap().file_name().into_string().unwrap();
-                if ["toml", "conf", "rsyslog"].iter().any(|end| name.ends_with(&format!(".{end}"))) && name != "Cargo.toml" {
+                if ["toml", "conf", "rsyslog"]
+                    .iter()
+                    .any(|end| name.ends_with(&format!(".{end}")))
+                    && name != "Cargo.toml"
+                {
                     there.push(format!("{directory}{name}"));
                 }
             }
@@ -92,7 +111,12 @@ mod tests {
     #[test]
     fn every_scenario_states_what_is_expected_of_it() {
         for (name, content) in SHIPPED.iter().filter(|(name, _)| name.ends_with(".toml")) {
-            assert!(content.lines().any(|line| line.starts_with("# expect ") && line.contains("exit ")), "{name}");
+            assert!(
+                content
+                    .lines()
+                    .any(|line| line.starts_with("# expect ") && line.contains("exit ")),
+                "{name}"
+            );
         }
     }
 }

@@ -44,7 +44,10 @@ pub static KINDS: &[&Kind] = &[&files::KIND, &hdfs::KIND];
 pub fn read(table: &Reader<'_, '_>) -> Option<Arc<dyn Store>> {
     let names: Vec<&'static str> = KINDS.iter().map(|kind| kind.name).collect();
     if table.raw("kind").is_none() {
-        table.missing("kind", &format!("what the data ends in ({})", names.join(", ")));
+        table.missing(
+            "kind",
+            &format!("what the data ends in ({})", names.join(", ")),
+        );
     }
     let name = table.word("kind", &names);
     let kind = KINDS.iter().find(|kind| Some(kind.name) == name)?;

@@ -110,6 +110,9 @@ pub trait Driver: Debug + Send + Sync {
     /// How many events of the run its channels still hold after its end. `Err`: nobody can tell,
     /// and why.
     fn stranded(&self, _place: &Place, _tools: &Tools, _run: u64) -> Result<u64, String> {
-        Err(format!("there is no reader for the channels of {}", self.name()))
+        Err(format!(
+            "there is no reader for the channels of {}",
+            self.name()
+        ))
     }
 }

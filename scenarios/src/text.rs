@@ -18,21 +18,28 @@ pub struct TextError {
     pub expected: &'static str,
 }
 
-const DURATION: &str = "a duration: write a number and a unit of us, ms, s, min or h, such as \"250ms\" or \"1.5s\"";
-const SIZE: &str = "a size: write a number and a unit of B, KiB, MiB or GiB (or kB, MB, GB), such as \"64 MiB\"";
+const DURATION: &str =
+    "a duration: write a number and a unit of us, ms, s, min or h, such as \"250ms\" or \"1.5s\"";
+const SIZE: &str =
+    "a size: write a number and a unit of B, KiB, MiB or GiB (or kB, MB, GB), such as \"64 MiB\"";
 const RATE: &str = "a rate: write events per second, such as \"20000/s\" (also /ms, /min, /h)";
 
 /// Splits `"1.5 s"` into 1.5 and `"s"`. The number must be finite and not negative.
 fn number_and_unit(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_'))
+        .unwrap_or(text.len());
     let number: f64 = text[..end].replace('_', "").parse().ok()?;
     number.is_finite().then_some((number, text[end..].trim()))
 }
 
 /// Reads `"250ms"`, `"1.5 s"`, `"2min"`, `"1h"`. `"0"` needs no unit.
 pub fn parse_duration(text: &str) -> Result<Duration, TextError> {
-    let error = || TextError { text: text.to_owned(), expected: DURATION };
+    let error = || TextError {
+        text: text.to_owned(),
+        expected: DURATION,
+    };
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let seconds = match unit {
         "us" | "µs" => 1e-6,
@@ -48,7 +55,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, TextError> {
 
 /// Reads `"64 MiB"`, `"10kB"`, `"512"` (bytes) into bytes.
 pub fn parse_size(text: &str) -> Result<u64, TextError> {
-    let error = || TextError { text: text.to_owned(), expected: SIZE };
+    let error = || TextError {
+        text: text.to_owned(),
+        expected: SIZE,
+    };
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let factor = match unit {
         "" | "B" => 1.0,
@@ -61,12 +71,19 @@ pub fn parse_size(text: &str) -> Result<u64, TextError> {
         _ => return Err(error()),
     };
     let bytes = number * factor;
-    if bytes > 9e15 { Err(error()) } else { Ok(bytes.round() as u64) }
+    if bytes > 9e15 {
+        Err(error())
+    } else {
+        Ok(bytes.round() as u64)
+    }
 }
 
 /// Reads `"20000/s"`, `"50/ms"`, `"600/min"` into events per second; the rate must be above 0.
 pub fn parse_rate(text: &str) -> Result<f64, TextError> {
-    let error = || TextError { text: text.to_owned(), expected: RATE };
+    let error = || TextError {
+        text: text.to_owned(),
+        expected: RATE,
+    };
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let per_second = match unit {
         "/s" => 1.0,
@@ -75,7 +92,11 @@ pub fn parse_rate(text: &str) -> Result<f64, TextError> {
         "/h" => 1.0 / 3600.0,
         _ => return Err(error()),
     };
-    if number > 0.0 { Ok(number * per_second) } else { Err(error()) }
+    if number > 0.0 {
+        Ok(number * per_second)
+    } else {
+        Err(error())
+    }
 }
 
 /// Writes a duration the way it would be written in a scenario: `"1.5s"`, `"250ms"`.
@@ -127,10 +148,18 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_shown() {
-        for (text, micros) in
-            [("250ms", 250_000), ("1.5 s", 1_500_000), ("2min", 120_000_000), ("0", 0), ("7us", 7)]
-        {
-            assert_eq!(parse_duration(text).unwrap(), Duration::from_micros(micros), "{text}");
+        for (text, micros) in [
+            ("250ms", 250_000),
+            ("1.5 s", 1_500_000),
+            ("2min", 120_000_000),
+            ("0", 0),
+            ("7us", 7),
+        ] {
+            assert_eq!(
+                parse_duration(text).unwrap(),
+                Duration::from_micros(micros),
+                "{text}"
+            );
         }
         for text in ["", "5", "-1s", "1 fortnight", "s", "1e400s"] {
             assert!(parse_duration(text).is_err(), "{text}");

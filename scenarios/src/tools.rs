@@ -30,18 +30,30 @@ impl Tools {
     /// A problem if the jars of a system are not here.
     pub fn check_jars(&self, name: &str, what: &str) -> Option<Problem> {
         let directory = self.jars(name);
-        let found = std::fs::read_dir(&directory).is_ok_and(|entries| entries.flatten().any(|entry| entry.path().extension().is_some_and(|e| e == "jar")));
+        let found = std::fs::read_dir(&directory).is_ok_and(|entries| {
+            entries
+                .flatten()
+                .any(|entry| entry.path().extension().is_some_and(|e| e == "jar"))
+        });
         (!found).then(|| {
             Problem::of_machine(
                 format!("{what} is not here: no jars in {}", directory.display()),
-                format!("ci/setup {} brings them (Maven and a JDK are needed)", name.split('-').next().unwrap_or(name)),
+                format!(
+                    "ci/setup {} brings them (Maven and a JDK are needed)",
+                    name.split('-').next().unwrap_or(name)
+                ),
             )
         })
     }
 
     /// A problem if there is no JVM.
     pub fn check_java(&self) -> Option<Problem> {
-        find_program("java").is_none().then(|| Problem::of_machine("no `java` on the PATH: this needs a JVM (17 is known to work)", "apt-get install openjdk-17-jre-headless"))
+        find_program("java").is_none().then(|| {
+            Problem::of_machine(
+                "no `java` on the PATH: this needs a JVM (17 is known to work)",
+                "apt-get install openjdk-17-jre-headless",
+            )
+        })
     }
 }
 
@@ -49,7 +61,9 @@ impl Tools {
 pub fn libs() -> PathBuf {
     match std::env::var_os("FLUME_BENCH_LIBS") {
         Some(path) if !path.is_empty() => path.into(),
-        _ => std::env::var_os("HOME").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from).join(".cache/flume-bench"),
+        _ => std::env::var_os("HOME")
+            .map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+            .join(".cache/flume-bench"),
     }
 }
 
@@ -69,7 +83,12 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 pub fn output(program: &Path, arguments: &[String]) -> std::io::Result<String> {
     use std::io::{Error, Read};
     use std::process::{Command, Stdio};
-    let mut child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
     let mut pipe = child.stdout.take().ok_or_else(|| Error::other("no pipe"))?;
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
@@ -80,9 +99,14 @@ pub fn output(program: &Path, arguments: &[String]) -> std::io::Result<String> {
         if std::time::Instant::now() > deadline {
             child.kill()?;
             child.wait()?;
-            return Err(Error::other(format!("{} did not end within 60 s", program.display())));
+            return Err(Error::other(format!(
+                "{} did not end within 60 s",
+                program.display()
+            )));
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    reader.join().map_err(|_| Error::other("the reader of its output panicked"))?
+    reader
+        .join()
+        .map_err(|_| Error::other("the reader of its output panicked"))?
 }

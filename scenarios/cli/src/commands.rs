@@ -26,10 +26,17 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> ExitCode {
         Err(error) => {
             let wrong = error.use_stderr();
             let _ = error.print();
-            return if wrong { exit(Code::Unusable) } else { ExitCode::SUCCESS };
+            return if wrong {
+                exit(Code::Unusable)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
-    let words: Vec<String> = args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = args
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     match cli.command {
         Command::Run(args) => run::run(&args, words),
         Command::Check(args) => run::check(&args),
@@ -43,7 +50,13 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> ExitCode {
 }
 
 fn run_decoy(args: Decoy) -> ExitCode {
-    let options = decoy::Options { defect: args.defect, every: args.every, port: args.port, out: args.out, tally: args.tally };
+    let options = decoy::Options {
+        defect: args.defect,
+        every: args.every,
+        port: args.port,
+        out: args.out,
+        tally: args.tally,
+    };
     match decoy::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,7 +70,10 @@ fn run_decoy(args: Decoy) -> ExitCode {
 /// both.
 pub(crate) fn tools() -> Tools {
     let program = std::env::current_exe().unwrap_or_else(|_| "flume-bench".into());
-    Tools { program, check_agent }
+    Tools {
+        program,
+        check_agent,
+    }
 }
 
 fn check_agent(file: &Path, agent: &str, env: &dyn Fn(&str) -> Option<String>) -> Vec<Problem> {
@@ -67,9 +83,21 @@ fn check_agent(file: &Path, agent: &str, env: &dyn Fn(&str) -> Option<String>) -
     };
     let report = config::check(&[text], agent, &Surroundings::default(), env);
     let problem = |finding: &config::Finding| {
-        let hint = finding.suggestion.as_ref().map(|word| format!("; did you mean {word}?")).unwrap_or_default();
-        let key = if finding.key.is_empty() { String::new() } else { format!("{}: ", finding.key) };
-        Problem::at(&finding.file, finding.line, format!("{key}{}{hint}", finding.message))
+        let hint = finding
+            .suggestion
+            .as_ref()
+            .map(|word| format!("; did you mean {word}?"))
+            .unwrap_or_default();
+        let key = if finding.key.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", finding.key)
+        };
+        Problem::at(
+            &finding.file,
+            finding.line,
+            format!("{key}{}{hint}", finding.message),
+        )
     };
     report.problems.iter().map(problem).collect()
 }

@@ -9,16 +9,28 @@ use flume_bench_reports::verdict::Verdict;
 use super::{Checker, Evidence, Finding};
 use crate::runner::history::Drain;
 
-pub(super) static CHECKER: Checker = Checker { name: "conservation", summary: "nothing that is owed is lost", check };
+pub(super) static CHECKER: Checker = Checker {
+    name: "conservation",
+    summary: "nothing that is owed is lost",
+    check,
+};
 
 fn check(evidence: &Evidence<'_>) -> Finding {
     let totals = &evidence.totals;
     let limit = evidence.scenario.objectives.limit("lost");
     let mut finding = Finding::limited("lost", totals.lost, limit);
     finding.reason = match finding.verdict {
-        Verdict::Fail => format!("{} of {} owed events are lost ({} are allowed).", totals.lost, totals.owed, limit.unwrap_or(0)),
+        Verdict::Fail => format!(
+            "{} of {} owed events are lost ({} are allowed).",
+            totals.lost,
+            totals.owed,
+            limit.unwrap_or(0)
+        ),
         _ if totals.lost == 0 => format!("None of {} owed events is lost.", totals.owed),
-        _ => format!("{} of {} owed events are lost, which the scenario allows.", totals.lost, totals.owed),
+        _ => format!(
+            "{} of {} owed events are lost, which the scenario allows.",
+            totals.lost, totals.owed
+        ),
     };
     let doubt = if totals.lost == 0 {
         (!evidence.whole).then(|| "the journal or the history is torn".to_owned())
@@ -27,7 +39,10 @@ fn check(evidence: &Evidence<'_>) -> Finding {
     };
     if let Some(doubt) = doubt {
         finding.verdict = Verdict::Inconclusive;
-        finding.reason = format!("{} of {} owed events were not seen in the store, but that proves nothing: {doubt}.", totals.lost, totals.owed);
+        finding.reason = format!(
+            "{} of {} owed events were not seen in the store, but that proves nothing: {doubt}.",
+            totals.lost, totals.owed
+        );
     }
     finding
 }
@@ -44,7 +59,9 @@ fn doubt(evidence: &Evidence<'_>) -> Option<String> {
         return Some(format!("the final scan is not complete ({error})"));
     }
     match evidence.drained() {
-        Some((Drain::StillMoving, ..)) => Some("events were still being stored when the drain hit its deadline".into()),
+        Some((Drain::StillMoving, ..)) => {
+            Some("events were still being stored when the drain hit its deadline".into())
+        }
         _ => None,
     }
 }

@@ -12,7 +12,11 @@ use flume_bench_reports::verdict::Verdict;
 use super::{Checker, Evidence, Finding, Strike};
 use crate::runner::history::Entry;
 
-pub(super) static CHECKER: Checker = Checker { name: "enough_evidence", summary: "the run proves something", check };
+pub(super) static CHECKER: Checker = Checker {
+    name: "enough_evidence",
+    summary: "the run proves something",
+    check,
+};
 
 /// Conservation needs so many owed events.
 const LEAST_OWED: u64 = 1_000;
@@ -27,12 +31,22 @@ fn check(evidence: &Evidence<'_>) -> Finding {
         doubts.push("the journal or the history is torn".to_owned());
     }
     if evidence.totals.owed < LEAST_OWED {
-        doubts.push(format!("only {} events are owed, and conservation needs {LEAST_OWED}", evidence.totals.owed));
+        doubts.push(format!(
+            "only {} events are owed, and conservation needs {LEAST_OWED}",
+            evidence.totals.owed
+        ));
     }
-    doubts.extend(evidence.strikes.iter().filter_map(|strike| Some(format!("{}: {}", strike.name, void(strike)?))));
+    doubts.extend(
+        evidence
+            .strikes
+            .iter()
+            .filter_map(|strike| Some(format!("{}: {}", strike.name, void(strike)?))),
+    );
     for line in evidence.history {
         match &line.entry {
-            Entry::NotStruck { index, why } => doubts.push(format!("the fault number {index} never struck: {why}")),
+            Entry::NotStruck { index, why } => {
+                doubts.push(format!("the fault number {index} never struck: {why}"))
+            }
             Entry::Interrupted { .. } => doubts.push("the run was interrupted".into()),
             _ => {}
         }
@@ -40,11 +54,28 @@ fn check(evidence: &Evidence<'_>) -> Finding {
     doubts.extend(slip(evidence));
     doubts.extend(blindness(evidence));
     let (verdict, reason) = match doubts.first() {
-        None => (Verdict::Pass, format!("{} events are owed, every fault has a witness, and the generator kept its schedule.", evidence.totals.owed)),
-        Some(first) if doubts.len() == 1 => (Verdict::Inconclusive, format!("The run proves too little: {first}.")),
-        Some(_) => (Verdict::Inconclusive, format!("The run proves too little: {}.", doubts.join("; "))),
+        None => (
+            Verdict::Pass,
+            format!(
+                "{} events are owed, every fault has a witness, and the generator kept its schedule.",
+                evidence.totals.owed
+            ),
+        ),
+        Some(first) if doubts.len() == 1 => (
+            Verdict::Inconclusive,
+            format!("The run proves too little: {first}."),
+        ),
+        Some(_) => (
+            Verdict::Inconclusive,
+            format!("The run proves too little: {}.", doubts.join("; ")),
+        ),
     };
-    Finding { verdict, reason, expected: "enough events, witnessed faults, a kept schedule, a readable store".into(), seen: format!("{} doubts", doubts.len()) }
+    Finding {
+        verdict,
+        reason,
+        expected: "enough events, witnessed faults, a kept schedule, a readable store".into(),
+        seen: format!("{} doubts", doubts.len()),
+    }
 }
 
 /// Why a strike proves nothing.
@@ -61,8 +92,16 @@ pub fn void(strike: &Strike) -> Option<String> {
 /// Slip p99 may be at most max(10 ms, 10 % of the percentile judged).
 fn slip(evidence: &Evidence<'_>) -> Option<String> {
     let p99 = evidence.steady.of(Measure::Slip).quantile(0.99)?;
-    let strictest = evidence.scenario.objectives.latencies.iter().map(|objective| objective.limit).min();
-    let allowed = strictest.map_or(Duration::from_millis(10), |limit| (limit / 10).max(Duration::from_millis(10)));
+    let strictest = evidence
+        .scenario
+        .objectives
+        .latencies
+        .iter()
+        .map(|objective| objective.limit)
+        .min();
+    let allowed = strictest.map_or(Duration::from_millis(10), |limit| {
+        (limit / 10).max(Duration::from_millis(10))
+    });
     (u128::from(p99) > allowed.as_micros()).then(|| format!("the generator could not keep its schedule: its slip p99 is {:.1} ms, and {} ms are allowed", p99 as f64 / 1e3, allowed.as_millis()))
 }
 
@@ -71,10 +110,22 @@ fn blindness(evidence: &Evidence<'_>) -> Option<String> {
     let unexplained = evidence.blind.iter().find(|(from, to, _)| {
         let explained = evidence.strikes.iter().any(|strike| {
             let healed = strike.healed.unwrap_or(i64::MAX - RECEIVER_RECOVERS);
-            let kind = evidence.scenario.faults.get(strike.index).map_or("", |fault| fault.kind);
-            matches!(kind, "outage" | "kill" | "pause") && *from >= strike.injected - BLIND_FOR && *to <= healed + RECEIVER_RECOVERS
+            let kind = evidence
+                .scenario
+                .faults
+                .get(strike.index)
+                .map_or("", |fault| fault.kind);
+            matches!(kind, "outage" | "kill" | "pause")
+                && *from >= strike.injected - BLIND_FOR
+                && *to <= healed + RECEIVER_RECOVERS
         });
         to - from > BLIND_FOR && !explained
     });
-    unexplained.map(|(from, to, why)| format!("the store could not be read from {:.1} s to {:.1} s ({why})", *from as f64 / 1e6, *to as f64 / 1e6))
+    unexplained.map(|(from, to, why)| {
+        format!(
+            "the store could not be read from {:.1} s to {:.1} s ({why})",
+            *from as f64 / 1e6,
+            *to as f64 / 1e6
+        )
+    })
 }

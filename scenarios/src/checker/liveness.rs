@@ -8,30 +8,78 @@ use flume_bench_reports::verdict::Verdict;
 use super::{Checker, Evidence, Finding};
 use crate::runner::history::Entry;
 
-pub(super) static CHECKER: Checker = Checker { name: "liveness", summary: "the system works again once everything is healed", check };
+pub(super) static CHECKER: Checker = Checker {
+    name: "liveness",
+    summary: "the system works again once everything is healed",
+    check,
+};
 
 fn check(evidence: &Evidence<'_>) -> Finding {
     let expected = "ready, alive, and the probe stored".to_owned();
-    let finding = |verdict, reason: String, seen: &str| Finding { verdict, reason, expected: expected.clone(), seen: seen.to_owned() };
+    let finding = |verdict, reason: String, seen: &str| Finding {
+        verdict,
+        reason,
+        expected: expected.clone(),
+        seen: seen.to_owned(),
+    };
     for line in evidence.history {
         match &line.entry {
             Entry::Note { text } if text.starts_with("never ready") => {
-                return finding(Verdict::Fail, format!("The system under test never became ready ({}).", text.trim_start_matches("never ready: ").lines().next().unwrap_or("")), "never ready");
+                return finding(
+                    Verdict::Fail,
+                    format!(
+                        "The system under test never became ready ({}).",
+                        text.trim_start_matches("never ready: ")
+                            .lines()
+                            .next()
+                            .unwrap_or("")
+                    ),
+                    "never ready",
+                );
             }
-            Entry::Ended { role, exit, wanted: false, .. } if role == "agent" => {
-                return finding(Verdict::Fail, format!("The agent ended on its own: {exit}."), "ended");
+            Entry::Ended {
+                role,
+                exit,
+                wanted: false,
+                ..
+            } if role == "agent" => {
+                return finding(
+                    Verdict::Fail,
+                    format!("The agent ended on its own: {exit}."),
+                    "ended",
+                );
             }
             _ => {}
         }
     }
     let probe = evidence.history.iter().find_map(|line| match &line.entry {
-        Entry::Probe { stored, took_us, error } => Some((*stored, *took_us, error.clone())),
+        Entry::Probe {
+            stored,
+            took_us,
+            error,
+        } => Some((*stored, *took_us, error.clone())),
         _ => None,
     });
     match probe {
-        Some((true, took, _)) => finding(Verdict::Pass, format!("The probe was stored after {:.2} s.", took.unwrap_or(0) as f64 / 1e6), "probe stored"),
-        Some((false, _, Some(error))) => finding(Verdict::Fail, format!("The probe could not be delivered: {error}."), "no probe"),
-        Some((false, _, None)) => finding(Verdict::Fail, "A fresh event sent after the drain was never stored: the system no longer works.".into(), "probe not stored"),
+        Some((true, took, _)) => finding(
+            Verdict::Pass,
+            format!(
+                "The probe was stored after {:.2} s.",
+                took.unwrap_or(0) as f64 / 1e6
+            ),
+            "probe stored",
+        ),
+        Some((false, _, Some(error))) => finding(
+            Verdict::Fail,
+            format!("The probe could not be delivered: {error}."),
+            "no probe",
+        ),
+        Some((false, _, None)) => finding(
+            Verdict::Fail,
+            "A fresh event sent after the drain was never stored: the system no longer works."
+                .into(),
+            "probe not stored",
+        ),
         None => Finding::unknown("The run ended before a probe could be sent."),
     }
 }

@@ -7,17 +7,30 @@ use flume_bench_reports::verdict::Verdict;
 
 use super::{Checker, Evidence, Finding};
 
-pub(super) static CHECKER: Checker = Checker { name: "publication", summary: "what is stored is where a normal reader gets it", check };
+pub(super) static CHECKER: Checker = Checker {
+    name: "publication",
+    summary: "what is stored is where a normal reader gets it",
+    check,
+};
 
 fn check(evidence: &Evidence<'_>) -> Finding {
     let totals = &evidence.totals;
-    let mut finding = Finding::limited("unpublished", totals.unpublished, evidence.scenario.objectives.limit("unpublished"));
+    let mut finding = Finding::limited(
+        "unpublished",
+        totals.unpublished,
+        evidence.scenario.objectives.limit("unpublished"),
+    );
     if totals.unpublished > 0 {
-        finding.reason = format!("{} of {} stored events are in no file that is closed under its final name.", totals.unpublished, totals.stored);
+        finding.reason = format!(
+            "{} of {} stored events are in no file that is closed under its final name.",
+            totals.unpublished, totals.stored
+        );
     }
     if finding.verdict == Verdict::Fail && (evidence.interrupted() || !evidence.whole) {
         finding.verdict = Verdict::Inconclusive;
-        finding.reason.push_str(" The run was cut short, so they may only not have been published yet.");
+        finding
+            .reason
+            .push_str(" The run was cut short, so they may only not have been published yet.");
     }
     finding
 }

@@ -6,7 +6,9 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// The same body with a sequence number far beyond any that is sent, all checksums right.
 pub(super) fn successor(body: &[u8], identity: usize) -> Vec<u8> {
     let mut forged = body.to_vec();
-    let Some(text) = body.get(identity + 4..identity + 64) else { return forged };
+    let Some(text) = body.get(identity + 4..identity + 64) else {
+        return forged;
+    };
     let mut raw = decode(text);
     // The sequence number is bytes 11 to 16; 2^40 is added to it.
     raw[11] = raw[11].wrapping_add(1);
@@ -19,7 +21,10 @@ pub(super) fn successor(body: &[u8], identity: usize) -> Vec<u8> {
 fn decode(text: &[u8]) -> [u8; 37] {
     let mut raw = [0u8; 37];
     for (place, character) in text.iter().enumerate() {
-        let value = ALPHABET.iter().position(|known| known == character).unwrap_or(0);
+        let value = ALPHABET
+            .iter()
+            .position(|known| known == character)
+            .unwrap_or(0);
         for bit in 0..5 {
             let at = place * 5 + bit;
             if at < 296 && value >> (4 - bit) & 1 == 1 {

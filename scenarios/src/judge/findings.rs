@@ -6,7 +6,10 @@ use std::path::Path;
 use flume_bench_loadgen::account;
 use flume_bench_loadgen::ledger::{InFile, Ledger, Owing};
 use flume_bench_loadgen::observe::{Batch, OddKind};
-use flume_bench_reports::record::{Anomaly, Duplicates, Fault, Known, Listed, LossRange, Planned, ProxyBytes, Recovery, Unpublished, Warning, Window, Witness};
+use flume_bench_reports::record::{
+    Anomaly, Duplicates, Fault, Known, Listed, LossRange, Planned, ProxyBytes, Recovery,
+    Unpublished, Warning, Window, Witness,
+};
 
 use super::samples::Samples;
 use crate::checker::{Evidence, Strike};
@@ -18,25 +21,52 @@ const LISTED: usize = 200;
 
 /// The strikes, each with its witness and its recovery.
 pub(super) fn faults(evidence: &Evidence<'_>) -> Vec<Fault> {
-    let struck = evidence.strikes.iter().map(|strike| fault(evidence, strike));
-    let never = evidence.history.iter().filter_map(|line| match &line.entry {
-        Entry::NotStruck { index, why } => {
-            let plan = evidence.scenario.faults.get(*index)?;
-            let mut fault = described(evidence.scenario, *index, &format!("{}-{}", plan.kind, index + 1));
-            fault.void = Some(format!("void: it never struck ({why})"));
-            fault.injected_us = Known::unknown("it never struck");
-            Some(fault)
-        }
-        _ => None,
-    });
+    let struck = evidence
+        .strikes
+        .iter()
+        .map(|strike| fault(evidence, strike));
+    let never = evidence
+        .history
+        .iter()
+        .filter_map(|line| match &line.entry {
+            Entry::NotStruck { index, why } => {
+                let plan = evidence.scenario.faults.get(*index)?;
+                let mut fault = described(
+                    evidence.scenario,
+                    *index,
+                    &format!("{}-{}", plan.kind, index + 1),
+                );
+                fault.void = Some(format!("void: it never struck ({why})"));
+                fault.injected_us = Known::unknown("it never struck");
+                Some(fault)
+            }
+            _ => None,
+        });
     struck.chain(never).collect()
 }
 
 fn described(scenario: &Scenario, index: usize, name: &str) -> Fault {
-    let Some(plan) = scenario.faults.get(index) else { return Fault { name: name.into(), ..Fault::default() } };
-    let text = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let target = ["link", "target"].iter().find_map(|key| plan.table.get(*key)).map(text).unwrap_or_default();
-    let parameters = plan.table.iter().filter(|(key, _)| !["link", "target"].contains(&key.as_str())).map(|(key, value)| (key.clone(), text(value)));
+    let Some(plan) = scenario.faults.get(index) else {
+        return Fault {
+            name: name.into(),
+            ..Fault::default()
+        };
+    };
+    let text = |value: &toml::Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let target = ["link", "target"]
+        .iter()
+        .find_map(|key| plan.table.get(*key))
+        .map(text)
+        .unwrap_or_default();
+    let parameters = plan
+        .table
+        .iter()
+        .filter(|(key, _)| !["link", "target"].contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), text(value)));
     let warm_up = scenario.phases.warm_up.as_micros() as u64;
     Fault {
         name: name.into(),
@@ -67,30 +97,50 @@ fn fault(evidence: &Evidence<'_>, strike: &Strike) -> Fault {
     };
     Fault {
         injected_us: Known::Value(at(strike.injected)),
-        healed_us: strike.healed.map_or_else(|| Known::unknown("it was never healed"), |healed| Known::Value(at(healed))),
+        healed_us: strike.healed.map_or_else(
+            || Known::unknown("it was never healed"),
+            |healed| Known::Value(at(healed)),
+        ),
         witness: match &strike.witness {
-            Some((what, evidence, seen)) => Known::Value(Witness { what: what.clone(), evidence: evidence.clone(), at_us: at(*seen) }),
+            Some((what, evidence, seen)) => Known::Value(Witness {
+                what: what.clone(),
+                evidence: evidence.clone(),
+                at_us: at(*seen),
+            }),
             None => Known::unknown("nobody but the injector saw it take effect"),
         },
         void: crate::checker::void(strike),
         in_flight: Known::Value(strike.in_flight),
         recovery: Recovery {
             first_stored_us: since_heal(strike.first_stored, "nothing was stored after the heal"),
-            drained_us: since_heal(strike.drained, "nothing that was due by the heal was stored after it"),
+            drained_us: since_heal(
+                strike.drained,
+                "nothing that was due by the heal was stored after it",
+            ),
         },
         ..described(evidence.scenario, strike.index, &strike.name)
     }
 }
 
 /// The lost events, each with when it was to be sent, and what happened to the agent after that.
-pub(super) fn losses(journal: &Path, evidence: &Evidence<'_>, ledger: &Ledger, phases: &[Window]) -> Listed<LossRange> {
+pub(super) fn losses(
+    journal: &Path,
+    evidence: &Evidence<'_>,
+    ledger: &Ledger,
+    phases: &[Window],
+) -> Listed<LossRange> {
     let lost = ledger.lost();
     if lost.is_empty() {
         return Listed::default();
     }
     let batches = account::locate(journal, &lost).unwrap_or_default();
     let merged = merge(batches);
-    Listed::first(merged.into_iter().map(|(first, last)| loss(evidence, phases, first, last)), LISTED)
+    Listed::first(
+        merged
+            .into_iter()
+            .map(|(first, last)| loss(evidence, phases, first, last)),
+        LISTED,
+    )
 }
 
 /// Neighbouring batches of a producer as one range: its first and its last batch.
@@ -100,7 +150,12 @@ fn merge(batches: Vec<Batch>) -> Vec<(Batch, Batch)> {
     let mut merged: Vec<(Batch, Batch)> = Vec::new();
     for batch in by_producer {
         match merged.last_mut() {
-            Some((_, last)) if last.producer == batch.producer && last.first + u64::from(last.count) == batch.first => *last = batch,
+            Some((_, last))
+                if last.producer == batch.producer
+                    && last.first + u64::from(last.count) == batch.first =>
+            {
+                *last = batch
+            }
             _ => merged.push((batch, batch)),
         }
     }
@@ -112,22 +167,39 @@ fn loss(evidence: &Evidence<'_>, phases: &[Window], first: Batch, last: Batch) -
     let at = |instant: i64| instant.max(0) as u64;
     let (from, to) = (first.intended, last.intended);
     // An event that is lost was somewhere inside when the agent died next after it was due.
-    let died = evidence.history.iter().find(|line| line.at_us >= to && matches!(&line.entry, Entry::Ended { role, .. } if role == "agent"));
+    let died = evidence.history.iter().find(|line| {
+        line.at_us >= to && matches!(&line.entry, Entry::Ended { role, .. } if role == "agent")
+    });
     let healed_or_end = |strike: &Strike| strike.healed.unwrap_or(i64::MAX);
     let culprit = died
-        .and_then(|death| evidence.strikes.iter().find(|strike| (strike.injected..=healed_or_end(strike)).contains(&death.at_us) && kind(evidence, strike) == "kill"))
-        .or_else(|| evidence.strikes.iter().find(|strike| strike.injected <= to && from <= healed_or_end(strike)));
+        .and_then(|death| {
+            evidence.strikes.iter().find(|strike| {
+                (strike.injected..=healed_or_end(strike)).contains(&death.at_us)
+                    && kind(evidence, strike) == "kill"
+            })
+        })
+        .or_else(|| {
+            evidence
+                .strikes
+                .iter()
+                .find(|strike| strike.injected <= to && from <= healed_or_end(strike))
+        });
     let explanation = match (culprit, died) {
         (Some(strike), Some(death)) if kind(evidence, strike) == "kill" => {
             let age = (death.at_us - to) as f64 / 1e6;
-            Some(format!("due {age:.1} s or more before {} ended the agent, and not stored by then: it was inside the agent", strike.name))
+            Some(format!(
+                "due {age:.1} s or more before {} ended the agent, and not stored by then: it was inside the agent",
+                strike.name
+            ))
         }
         (Some(strike), _) => Some(format!("due while {} lasted", strike.name)),
         (None, _) => None,
     };
     let hop = match (evidence.owing, &explanation) {
         (Owing::Acked, _) => Known::Value("agent, after its source had answered".to_owned()),
-        (Owing::Issued, _) => Known::unknown("the source gives no answers, so nobody knows whether the agent had it"),
+        (Owing::Issued, _) => {
+            Known::unknown("the source gives no answers, so nobody knows whether the agent had it")
+        }
     };
     LossRange {
         producer: first.producer,
@@ -136,7 +208,10 @@ fn loss(evidence: &Evidence<'_>, phases: &[Window], first: Batch, last: Batch) -
         events: last.first + u64::from(last.count) - first.first,
         intended_from_us: Known::Value(at(from)),
         intended_to_us: Known::Value(at(to)),
-        phase: phases.iter().find(|phase| phase.contains(at(from))).map(|phase| phase.name.clone()),
+        phase: phases
+            .iter()
+            .find(|phase| phase.contains(at(from)))
+            .map(|phase| phase.name.clone()),
         fault: culprit.map(|strike| strike.name.clone()),
         file: Known::unknown("a lost event is in no file"),
         hop,
@@ -145,7 +220,11 @@ fn loss(evidence: &Evidence<'_>, phases: &[Window], first: Batch, last: Batch) -
 }
 
 fn kind<'a>(evidence: &Evidence<'a>, strike: &Strike) -> &'a str {
-    evidence.scenario.faults.get(strike.index).map_or("", |fault| fault.kind)
+    evidence
+        .scenario
+        .faults
+        .get(strike.index)
+        .map_or("", |fault| fault.kind)
 }
 
 /// File, its path and how many events: neighbouring ranges of a file added up.
@@ -156,7 +235,10 @@ fn by_file(ranges: Vec<InFile>) -> Vec<(u32, String, u64, u64)> {
         entry.1 += in_file.range.count;
         entry.2 += 1;
     }
-    files.into_iter().map(|(file, (path, events, ranges))| (file, path, events, ranges)).collect()
+    files
+        .into_iter()
+        .map(|(file, (path, events, ranges))| (file, path, events, ranges))
+        .collect()
 }
 
 /// Why a file's content is not published.
@@ -164,15 +246,35 @@ fn cause(samples: &Samples, scenario: &Scenario, file: u32) -> String {
     if !scenario.store.has_in_use_names() {
         return "in a file that was published no more".into();
     }
-    if samples.renamed.contains_key(&file) { "renamed without ever being closed".into() } else { "under an in-use name".into() }
+    if samples.renamed.contains_key(&file) {
+        "renamed without ever being closed".into()
+    } else {
+        "under an in-use name".into()
+    }
 }
 
-pub(super) fn unpublished(ledger: &Ledger, samples: &Samples, scenario: &Scenario) -> Listed<Unpublished> {
+pub(super) fn unpublished(
+    ledger: &Ledger,
+    samples: &Samples,
+    scenario: &Scenario,
+) -> Listed<Unpublished> {
     let files = by_file(ledger.unpublished_by_file()).into_iter();
-    Listed::first(files.map(|(file, path, events, _)| Unpublished { file: path, events, cause: cause(samples, scenario, file), fault: None }), LISTED)
+    Listed::first(
+        files.map(|(file, path, events, _)| Unpublished {
+            file: path,
+            events,
+            cause: cause(samples, scenario, file),
+            fault: None,
+        }),
+        LISTED,
+    )
 }
 
-pub(super) fn unpublished_by_cause(ledger: &Ledger, samples: &Samples, scenario: &Scenario) -> Vec<(String, u64)> {
+pub(super) fn unpublished_by_cause(
+    ledger: &Ledger,
+    samples: &Samples,
+    scenario: &Scenario,
+) -> Vec<(String, u64)> {
     let mut causes: BTreeMap<String, u64> = BTreeMap::new();
     for (file, _, events, _) in by_file(ledger.unpublished_by_file()) {
         *causes.entry(cause(samples, scenario, file)).or_default() += events;
@@ -182,7 +284,15 @@ pub(super) fn unpublished_by_cause(ledger: &Ledger, samples: &Samples, scenario:
 
 pub(super) fn duplicates(ledger: &Ledger) -> Listed<Duplicates> {
     let files = by_file(ledger.duplicates_by_file(false)).into_iter();
-    Listed::first(files.map(|(_, path, ids, _)| Duplicates { file: path, ids, extra_copies: ids, fault: None }), LISTED)
+    Listed::first(
+        files.map(|(_, path, ids, _)| Duplicates {
+            file: path,
+            ids,
+            extra_copies: ids,
+            fault: None,
+        }),
+        LISTED,
+    )
 }
 
 pub(super) fn anomalies(ledger: &Ledger, samples: &Samples) -> Listed<Anomaly> {
@@ -196,28 +306,42 @@ pub(super) fn anomalies(ledger: &Ledger, samples: &Samples) -> Listed<Anomaly> {
         };
         let path = samples.paths.get(file).cloned().unwrap_or_default();
         let excerpt = String::from_utf8_lossy(&odd.excerpt).into_owned();
-        let anomaly = all.entry((class.to_owned(), *file)).or_insert_with(|| Anomaly {
-            class: class.into(),
-            file: path,
-            first_offset_bytes: Known::Value(odd.offset),
-            records: 0,
-            detail: format!("{:?}: {}", odd.kind, excerpt.chars().take(120).collect::<String>()),
-        });
+        let anomaly = all
+            .entry((class.to_owned(), *file))
+            .or_insert_with(|| Anomaly {
+                class: class.into(),
+                file: path,
+                first_offset_bytes: Known::Value(odd.offset),
+                records: 0,
+                detail: format!(
+                    "{:?}: {}",
+                    odd.kind,
+                    excerpt.chars().take(120).collect::<String>()
+                ),
+            });
         anomaly.records += 1;
     }
-    let reordered = ledger.reordered_by_file().into_iter().map(|(_, file, records)| Anomaly {
-        class: "reordered".into(),
-        file,
-        first_offset_bytes: Known::unknown("not recorded"),
-        records,
-        detail: "stored after a later event of the same producer".into(),
-    });
+    let reordered = ledger
+        .reordered_by_file()
+        .into_iter()
+        .map(|(_, file, records)| Anomaly {
+            class: "reordered".into(),
+            file,
+            first_offset_bytes: Known::unknown("not recorded"),
+            records,
+            detail: "stored after a later event of the same producer".into(),
+        });
     let unexpected = ledger.unexpected().into_iter().map(|range| Anomaly {
         class: "unexpected".into(),
         file: String::new(),
         first_offset_bytes: Known::unknown("not recorded"),
         records: range.count,
-        detail: format!("producer {}, sequence {} to {}: never issued", range.producer, range.first, range.first + range.count - 1),
+        detail: format!(
+            "producer {}, sequence {} to {}: never issued",
+            range.producer,
+            range.first,
+            range.first + range.count - 1
+        ),
     });
     let mut listed = Listed::first(all.into_values().chain(reordered).chain(unexpected), LISTED);
     listed.not_listed += samples.odd_left_out;
@@ -228,7 +352,17 @@ pub(super) fn proxies(lines: &[Line]) -> Vec<ProxyBytes> {
     lines
         .iter()
         .filter_map(|line| match &line.entry {
-            Entry::Proxy { link, forward, backward, connections } => Some(ProxyBytes { link: link.clone(), forward_bytes: *forward, backward_bytes: *backward, connections: *connections }),
+            Entry::Proxy {
+                link,
+                forward,
+                backward,
+                connections,
+            } => Some(ProxyBytes {
+                link: link.clone(),
+                forward_bytes: *forward,
+                backward_bytes: *backward,
+                connections: *connections,
+            }),
             _ => None,
         })
         .collect()
@@ -237,25 +371,73 @@ pub(super) fn proxies(lines: &[Line]) -> Vec<ProxyBytes> {
 /// Caveats that a reader must know of, each with what to do about it.
 pub(super) fn warnings(scenario: &Scenario, evidence: &Evidence<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let mut warn = |code: &str, message: String, remedy: &str| warnings.push(Warning { code: code.into(), message, remedy: remedy.into() });
+    let mut warn = |code: &str, message: String, remedy: &str| {
+        warnings.push(Warning {
+            code: code.into(),
+            message,
+            remedy: remedy.into(),
+        })
+    };
     if scenario.load.owes_issued() {
-        warn("owed_is_issued", super::owed_rule(scenario).1, "use a source that answers, such as avro, to know what the agent has taken");
+        warn(
+            "owed_is_issued",
+            super::owed_rule(scenario).1,
+            "use a source that answers, such as avro, to know what the agent has taken",
+        );
     }
     if let Some(raised) = super::facts::raised(scenario) {
-        warn("drain_raised", raised, "give a longer drain_deadline in [phases]");
+        warn(
+            "drain_raised",
+            raised,
+            "give a longer drain_deadline in [phases]",
+        );
     }
     if scenario.store.provider() == "embedded" && scenario.store.kind() != "files" {
-        warn("embedded_store", format!("the store is flume-bench's own {}, not the real server", scenario.store.kind()), "run with --provider local for evidence about the real one");
+        warn(
+            "embedded_store",
+            format!(
+                "the store is flume-bench's own {}, not the real server",
+                scenario.store.kind()
+            ),
+            "run with --provider local for evidence about the real one",
+        );
     }
     let priority = evidence.history.iter().any(|line| matches!(&line.entry, Entry::Note { text } if text.contains("real-time priority: false")));
     if priority {
-        warn("no_realtime_priority", "the pacing thread had no real-time priority".into(), "run as root, or with CAP_SYS_NICE, if the slip is high");
+        warn(
+            "no_realtime_priority",
+            "the pacing thread had no real-time priority".into(),
+            "run as root, or with CAP_SYS_NICE, if the slip is high",
+        );
     }
     for line in evidence.history {
         match &line.entry {
-            Entry::Lease { path, error: Some(error), .. } => warn("lease_not_recovered", format!("the lease of {path} could not be recovered: {error}"), "what the file holds beyond its last closed block was not read"),
-            Entry::FinalScan { error: Some(error), number } => warn("scan_incomplete", format!("scan {number} of the store is not complete: {error}"), "look into the store's log"),
-            Entry::Drained { outcome: Drain::Deadline | Drain::StillMoving, missing, .. } => warn("drain_deadline", format!("the drain hit its deadline with {missing} events still owed"), "give a longer drain_deadline in [phases]"),
+            Entry::Lease {
+                path,
+                error: Some(error),
+                ..
+            } => warn(
+                "lease_not_recovered",
+                format!("the lease of {path} could not be recovered: {error}"),
+                "what the file holds beyond its last closed block was not read",
+            ),
+            Entry::FinalScan {
+                error: Some(error),
+                number,
+            } => warn(
+                "scan_incomplete",
+                format!("scan {number} of the store is not complete: {error}"),
+                "look into the store's log",
+            ),
+            Entry::Drained {
+                outcome: Drain::Deadline | Drain::StillMoving,
+                missing,
+                ..
+            } => warn(
+                "drain_deadline",
+                format!("the drain hit its deadline with {missing} events still owed"),
+                "give a longer drain_deadline in [phases]",
+            ),
             _ => {}
         }
     }

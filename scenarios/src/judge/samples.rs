@@ -25,11 +25,17 @@ impl<'a> Recovery<'a> {
 impl Visitor for Recovery<'_> {
     fn stored(&mut self, stored: &Stored) {
         for strike in self.strikes.iter_mut() {
-            let Some(healed) = strike.healed else { continue };
+            let Some(healed) = strike.healed else {
+                continue;
+            };
             if stored.at < healed {
                 continue;
             }
-            strike.first_stored = Some(strike.first_stored.map_or(stored.at, |first| first.min(stored.at)));
+            strike.first_stored = Some(
+                strike
+                    .first_stored
+                    .map_or(stored.at, |first| first.min(stored.at)),
+            );
             if stored.batch.intended <= healed {
                 strike.drained = strike.drained.max(Some(stored.at));
             }
@@ -47,13 +53,24 @@ pub(super) struct Windows {
 
 impl Windows {
     pub(super) fn new(phases: &[Window], strikes: &[Strike], drained_limit: i64) -> Self {
-        let end = phases.iter().map(|phase| phase.end_us as i64).max().unwrap_or(0);
-        let steady = phases.iter().find(|phase| phase.name == "steady").map(|phase| (phase.start_us as i64, phase.end_us as i64));
+        let end = phases
+            .iter()
+            .map(|phase| phase.end_us as i64)
+            .max()
+            .unwrap_or(0);
+        let steady = phases
+            .iter()
+            .find(|phase| phase.name == "steady")
+            .map(|phase| (phase.start_us as i64, phase.end_us as i64));
         let windows = strikes.iter().map(|strike| {
             let (from, to) = strike.window(end, drained_limit);
             (strike.name.clone(), from, to)
         });
-        Self { phases: phases.to_vec(), steady, strikes: windows.collect() }
+        Self {
+            phases: phases.to_vec(),
+            steady,
+            strikes: windows.collect(),
+        }
     }
 }
 
@@ -89,8 +106,16 @@ const TENTH: i64 = 100_000;
 
 impl Samples {
     pub(super) fn new(windows: Windows, producers: u16) -> Self {
-        let by_phase = windows.phases.iter().map(|phase| (phase.name.clone(), Histograms::default())).collect();
-        let by_strike = windows.strikes.iter().map(|(name, ..)| (name.clone(), Histograms::default())).collect();
+        let by_phase = windows
+            .phases
+            .iter()
+            .map(|phase| (phase.name.clone(), Histograms::default()))
+            .collect();
+        let by_strike = windows
+            .strikes
+            .iter()
+            .map(|(name, ..)| (name.clone(), Histograms::default()))
+            .collect();
         Self {
             windows,
             producers,
@@ -119,13 +144,21 @@ impl Samples {
                 self.by_strike[i].1.0[measure as usize].record(micros, count);
             }
         }
-        let in_steady = self.windows.steady.is_some_and(|(from, to)| (from..to).contains(&intended));
+        let in_steady = self
+            .windows
+            .steady
+            .is_some_and(|(from, to)| (from..to).contains(&intended));
         if inside {
             self.during.0[measure as usize].record(micros, count);
         } else if in_steady {
             self.steady.0[measure as usize].record(micros, count);
         }
-        if let Some(i) = self.windows.phases.iter().position(|phase| phase.contains(intended.max(0) as u64)) {
+        if let Some(i) = self
+            .windows
+            .phases
+            .iter()
+            .position(|phase| phase.contains(intended.max(0) as u64))
+        {
             self.by_phase[i].1.0[measure as usize].record(micros, count);
         }
     }
@@ -137,17 +170,32 @@ impl Samples {
 
     /// How wide the interval is in which an event became stored.
     pub(super) fn resolution(&self) -> Known<Resolution> {
-        match (self.width.quantile_unchecked(0.5), self.width.quantile_unchecked(0.99)) {
-            (Some(us_p50), Some(us_p99)) if !self.width.is_empty() => Known::Value(Resolution { us_p50, us_p99 }),
+        match (
+            self.width.quantile_unchecked(0.5),
+            self.width.quantile_unchecked(0.99),
+        ) {
+            (Some(us_p50), Some(us_p99)) if !self.width.is_empty() => {
+                Known::Value(Resolution { us_p50, us_p99 })
+            }
             _ => Known::unknown("nothing was stored"),
         }
     }
 
     /// The series with its latency columns filled.
     pub(super) fn fill_series(&self, table: &Table) -> String {
-        let times: Vec<u64> = table.points("t_us").unwrap_or_default().into_iter().map(|(at, _)| at).collect();
+        let times: Vec<u64> = table
+            .points("t_us")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(at, _)| at)
+            .collect();
         let columns = table.columns();
-        let mut lines = table.to_csv().lines().map(str::to_owned).collect::<Vec<_>>().into_iter();
+        let mut lines = table
+            .to_csv()
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .into_iter();
         let mut text = lines.next().unwrap_or_default() + "\n";
         let mut before = i64::MIN;
         for (at, line) in times.into_iter().zip(lines) {
@@ -163,7 +211,9 @@ impl Samples {
                         "ack_response_us_p99" => quantile(&answered, 0.99),
                         "stored_response_us_p50" => quantile(&stored, 0.5),
                         "stored_response_us_p99" => quantile(&stored, 0.99),
-                        "stored_response_us_max" => stored.keys().next_back().map(|micros| (*micros).max(0)),
+                        "stored_response_us_max" => {
+                            stored.keys().next_back().map(|micros| (*micros).max(0))
+                        }
                         _ => return cell.to_owned(),
                     };
                     value.map(|value| value.to_string()).unwrap_or_default()
@@ -211,22 +261,47 @@ fn rounded(micros: i64) -> i64 {
 impl Visitor for Samples {
     fn sent(&mut self, sent: &Sent) {
         if sent.attempt == 0 && self.counts(sent.batch.producer) {
-            self.first_sent = Some(self.first_sent.map_or(sent.first_byte, |first| first.min(sent.first_byte)));
-            self.record(Measure::Slip, sent.batch.intended, sent.released - sent.batch.intended, sent.batch.count.into());
+            self.first_sent = Some(
+                self.first_sent
+                    .map_or(sent.first_byte, |first| first.min(sent.first_byte)),
+            );
+            self.record(
+                Measure::Slip,
+                sent.batch.intended,
+                sent.released - sent.batch.intended,
+                sent.batch.count.into(),
+            );
         }
     }
 
     fn answered(&mut self, answered: &Answered, first_byte: Option<Micros>) {
         let batch = answered.batch;
-        if answered.answer != flume_bench_loadgen::observe::Answer::Acked || !self.counts(batch.producer) {
+        if answered.answer != flume_bench_loadgen::observe::Answer::Acked
+            || !self.counts(batch.producer)
+        {
             return;
         }
         let response = answered.at - batch.intended;
-        self.record(Measure::AckResponse, batch.intended, response, batch.count.into());
+        self.record(
+            Measure::AckResponse,
+            batch.intended,
+            response,
+            batch.count.into(),
+        );
         if let Some(first_byte) = first_byte {
-            self.record(Measure::AckService, batch.intended, answered.at - first_byte, batch.count.into());
+            self.record(
+                Measure::AckService,
+                batch.intended,
+                answered.at - first_byte,
+                batch.count.into(),
+            );
         }
-        *self.answered_at.entry(answered.at.div_euclid(TENTH)).or_default().entry(rounded(response)).or_default() += u64::from(batch.count);
+        *self
+            .answered_at
+            .entry(answered.at.div_euclid(TENTH))
+            .or_default()
+            .entry(rounded(response))
+            .or_default() += u64::from(batch.count);
     }
 
     fn stored(&mut self, stored: &Stored) {
@@ -236,15 +311,31 @@ impl Visitor for Samples {
         }
         let response = stored.at - batch.intended;
         self.last_stored = self.last_stored.max(Some(stored.at));
-        self.record(Measure::StoredResponse, batch.intended, response, batch.count.into());
-        self.width.record(stored.at - stored.previous, batch.count.into());
-        *self.stored_at.entry(stored.at.div_euclid(TENTH)).or_default().entry(rounded(response)).or_default() += u64::from(batch.count);
+        self.record(
+            Measure::StoredResponse,
+            batch.intended,
+            response,
+            batch.count.into(),
+        );
+        self.width
+            .record(stored.at - stored.previous, batch.count.into());
+        *self
+            .stored_at
+            .entry(stored.at.div_euclid(TENTH))
+            .or_default()
+            .entry(rounded(response))
+            .or_default() += u64::from(batch.count);
     }
 
     fn published(&mut self, published: &Published) {
         let batch = published.batch;
         if self.counts(batch.producer) {
-            self.record(Measure::PublishedResponse, batch.intended, published.at - batch.intended, batch.count.into());
+            self.record(
+                Measure::PublishedResponse,
+                batch.intended,
+                published.at - batch.intended,
+                batch.count.into(),
+            );
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use flume_bench_loadgen::account::Live;
 use flume_bench_loadgen::generator;
-use flume_bench_loadgen::observe::{Answer, Answered, Batch, FileChange, FileId, Micros, Observer, Read, Sent};
+use flume_bench_loadgen::observe::{
+    Answer, Answered, Batch, FileChange, FileId, Micros, Observer, Read, Sent,
+};
 use flume_bench_loadgen::receiver::{Receiver, final_scan};
 
 use super::history::{Drain, Entry};
@@ -31,8 +33,20 @@ pub(super) fn heal_and_drain(run: &Run<'_>, loaded: &mut Loaded) -> Result<(), S
         let last = live.last_stored.unwrap_or_else(|| run.clock.at(ended));
         (last - run.clock.at(since_heal)).max(0)
     });
-    run.history().note_at(ended, Entry::Drained { outcome, missing: live.owed_not_stored, last_stored_us: live.last_stored, took_us });
-    if outcome == Drain::Interrupted { Err("interrupted".into()) } else { Ok(()) }
+    run.history().note_at(
+        ended,
+        Entry::Drained {
+            outcome,
+            missing: live.owed_not_stored,
+            last_stored_us: live.last_stored,
+            took_us,
+        },
+    );
+    if outcome == Drain::Interrupted {
+        Err("interrupted".into())
+    } else {
+        Ok(())
+    }
 }
 
 fn drain(run: &Run<'_>, loaded: &Loaded) -> (Drain, Live, Instant) {
@@ -49,7 +63,10 @@ fn drain(run: &Run<'_>, loaded: &Loaded) -> (Drain, Live, Instant) {
         show(run, loaded);
         let _ = run.account.flush();
         run.world.note_ends();
-        let dead = run.world.process("agent").is_none_or(|process| !process.alive());
+        let dead = run
+            .world
+            .process("agent")
+            .is_none_or(|process| !process.alive());
         let outcome = if live.owed_not_stored == 0 {
             Some(Drain::Complete)
         } else if now.duration_since(moved) >= quiet {
@@ -57,7 +74,11 @@ fn drain(run: &Run<'_>, loaded: &Loaded) -> (Drain, Live, Instant) {
         } else if dead && now.duration_since(moved) >= STILL.min(quiet) + STILL {
             Some(Drain::Dead)
         } else if now >= deadline {
-            Some(if now.duration_since(moved) < STILL { Drain::StillMoving } else { Drain::Deadline })
+            Some(if now.duration_since(moved) < STILL {
+                Drain::StillMoving
+            } else {
+                Drain::Deadline
+            })
         } else {
             None
         };
@@ -72,25 +93,39 @@ fn drain(run: &Run<'_>, loaded: &Loaded) -> (Drain, Live, Instant) {
 
 /// Probe, stop, scans. Goes on after a failure of one step with the next, so that as much is known
 /// as can be.
-pub(super) fn finish(run: &Run<'_>, loaded: Loaded, store: &dyn Running, place: &Place) -> Result<(), String> {
+pub(super) fn finish(
+    run: &Run<'_>,
+    loaded: Loaded,
+    store: &dyn Running,
+    place: &Place,
+) -> Result<(), String> {
     if !run.world.interrupted() {
         run.phase("probe");
         probe(run, &loaded);
     }
     run.phase("stop");
-    let agent_ended = run.world.stop("agent", run.scenario.sut.driver.stop_within());
+    let agent_ended = run
+        .world
+        .stop("agent", run.scenario.sut.driver.stop_within());
     if let Err(error) = &agent_ended {
-        run.history().note(Entry::Note { text: format!("the agent could not be stopped: {error}") });
+        run.history().note(Entry::Note {
+            text: format!("the agent could not be stopped: {error}"),
+        });
     }
     run.phase("final_scan");
     let receiver = loaded.watch.stop();
     let series = loaded.sampler.finish();
     if let Err(error) = series {
-        run.history().note(Entry::Note { text: format!("the series could not be written: {error}") });
+        run.history().note(Entry::Note {
+            text: format!("the series could not be written: {error}"),
+        });
     }
     match receiver {
         Ok(receiver) => scan(run, receiver, store),
-        Err(error) => run.history().note(Entry::FinalScan { number: 1, error: Some(error.to_string()) }),
+        Err(error) => run.history().note(Entry::FinalScan {
+            number: 1,
+            error: Some(error.to_string()),
+        }),
     }
     stranded(run, place);
     Ok(())
@@ -98,12 +133,25 @@ pub(super) fn finish(run: &Run<'_>, loaded: Loaded, store: &dyn Running, place: 
 
 /// One fresh event with a producer of its own: does the pipeline work again?
 fn probe(run: &Run<'_>, loaded: &Loaded) {
-    if run.world.process("agent").is_none_or(|process| !process.alive()) {
-        run.history().note(Entry::Probe { stored: false, took_us: None, error: Some("the agent does not run".into()) });
+    if run
+        .world
+        .process("agent")
+        .is_none_or(|process| !process.alive())
+    {
+        run.history().note(Entry::Probe {
+            stored: false,
+            took_us: None,
+            error: Some("the agent does not run".into()),
+        });
         return;
     }
     let sent = run.clock.now();
-    let batch = Batch { producer: run.scenario.load.connections, first: 0, count: 1, intended: sent };
+    let batch = Batch {
+        producer: run.scenario.load.connections,
+        first: 0,
+        count: 1,
+        intended: sent,
+    };
     let answer = generator::probe(&*loaded.generator, &loaded.load, batch);
     let error = match answer {
         Ok(None | Some(Answer::Acked)) => None,
@@ -112,27 +160,45 @@ fn probe(run: &Run<'_>, loaded: &Loaded) {
     };
     let deadline = Instant::now() + PROBE_WITHIN.min(run.scenario.sut.driver.quiet() * 2);
     let mut stored = false;
-    while error.is_none() && !stored && Instant::now() < deadline && !pause(&run.world, Duration::from_millis(5)) {
+    while error.is_none()
+        && !stored
+        && Instant::now() < deadline
+        && !pause(&run.world, Duration::from_millis(5))
+    {
         stored = run.account.live().probe_stored == Some(true);
     }
     let took_us = stored.then(|| run.clock.now() - sent);
-    run.history().note(Entry::Probe { stored, took_us, error });
+    run.history().note(Entry::Probe {
+        stored,
+        took_us,
+        error,
+    });
 }
 
 /// The final scan, lease recovery, and the second scan, which publishes nothing: what only our
 /// recovery closed was never closed by the agent.
 fn scan(run: &Run<'_>, mut receiver: Box<dyn Receiver>, store: &dyn Running) {
     let result = final_scan(&mut *receiver, &*run.account, &run.clock);
-    run.history().note(Entry::FinalScan { number: 1, error: result.err().map(|error| error.to_string()) });
+    run.history().note(Entry::FinalScan {
+        number: 1,
+        error: result.err().map(|error| error.to_string()),
+    });
     let leases = store.recover_leases();
     if leases.is_empty() {
         return;
     }
     for lease in leases {
-        run.history().note(Entry::Lease { recovered: lease.error.is_none(), path: lease.path, error: lease.error });
+        run.history().note(Entry::Lease {
+            recovered: lease.error.is_none(),
+            path: lease.path,
+            error: lease.error,
+        });
     }
     let result = final_scan(&mut *receiver, &Unpublishing(&*run.account), &run.clock);
-    run.history().note(Entry::FinalScan { number: 2, error: result.err().map(|error| error.to_string()) });
+    run.history().note(Entry::FinalScan {
+        number: 2,
+        error: result.err().map(|error| error.to_string()),
+    });
 }
 
 /// Hands on everything but `Published`.
@@ -149,7 +215,11 @@ impl Observer for Unpublishing<'_> {
         self.0.read(read)
     }
     fn file(&self, file: FileId, at: Micros, change: &FileChange) -> io::Result<()> {
-        if *change == FileChange::Published { Ok(()) } else { self.0.file(file, at, change) }
+        if *change == FileChange::Published {
+            Ok(())
+        } else {
+            self.0.file(file, at, change)
+        }
     }
     fn looked(&self, from: Micros, to: Micros) -> io::Result<()> {
         self.0.looked(from, to)
@@ -161,9 +231,21 @@ impl Observer for Unpublishing<'_> {
 
 /// Counts what the agent's channels still hold, where there is a reader for them.
 fn stranded(run: &Run<'_>, place: &Place) {
-    let entry = match run.scenario.sut.driver.stranded(place, &run.options.tools, run.world.dir().run) {
-        Ok(events) => Entry::Stranded { events: Some(events), reason: None },
-        Err(reason) => Entry::Stranded { events: None, reason: Some(reason) },
-    };
+    let entry =
+        match run
+            .scenario
+            .sut
+            .driver
+            .stranded(place, &run.options.tools, run.world.dir().run)
+        {
+            Ok(events) => Entry::Stranded {
+                events: Some(events),
+                reason: None,
+            },
+            Err(reason) => Entry::Stranded {
+                events: None,
+                reason: Some(reason),
+            },
+        };
     run.history().note(entry);
 }

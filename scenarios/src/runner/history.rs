@@ -213,7 +213,11 @@ pub struct History(Arc<Mutex<State>>);
 impl History {
     /// Opens the file. Nothing is written before t0 is set or the history is closed.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self(Arc::new(Mutex::new(State { file: File::create(path)?, t0: None, early: Vec::new() }))))
+        Ok(Self(Arc::new(Mutex::new(State {
+            file: File::create(path)?,
+            t0: None,
+            early: Vec::new(),
+        }))))
     }
 
     /// Notes what happens now. A line that cannot be written is said on standard error once the
@@ -248,7 +252,11 @@ impl History {
     /// Writes everything to the disk; a run that never came to t0 takes this instant for it.
     pub fn close(&self) -> io::Result<()> {
         self.set_t0(Instant::now())?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).file.sync_all()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .file
+            .sync_all()
     }
 }
 
@@ -269,8 +277,16 @@ pub fn read(path: &Path) -> io::Result<(Vec<Line>, bool)> {
     for (number, line) in text.lines().enumerate() {
         match serde_json::from_str(line) {
             Ok(line) => lines.push(line),
-            Err(_) if !text.ends_with('\n') && number + 1 == text.lines().count() => return Ok((lines, true)),
-            Err(error) => return Err(io::Error::other(format!("{}:{}: not a line of a history: {error}", path.display(), number + 1))),
+            Err(_) if !text.ends_with('\n') && number + 1 == text.lines().count() => {
+                return Ok((lines, true));
+            }
+            Err(error) => {
+                return Err(io::Error::other(format!(
+                    "{}:{}: not a line of a history: {error}",
+                    path.display(),
+                    number + 1
+                )));
+            }
         }
     }
     Ok((lines, false))
@@ -287,13 +303,28 @@ mod tests {
         let path = directory.path().join("history.jsonl");
         let history = History::create(&path).unwrap();
         let early = Instant::now();
-        history.note_at(early, Entry::Phase { name: "prepare".into() });
+        history.note_at(
+            early,
+            Entry::Phase {
+                name: "prepare".into(),
+            },
+        );
         history.set_t0(early + Duration::from_millis(5)).unwrap();
-        history.note_at(early + Duration::from_millis(7), Entry::Note { text: "x".into() });
+        history.note_at(
+            early + Duration::from_millis(7),
+            Entry::Note { text: "x".into() },
+        );
         history.close().unwrap();
         let (lines, torn) = read(&path).unwrap();
         assert_eq!((lines[0].at_us, lines[1].at_us, torn), (-5000, 2000, false));
-        std::fs::write(&path, std::fs::read_to_string(&path).unwrap().trim_end().trim_end_matches('}')).unwrap();
+        std::fs::write(
+            &path,
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .trim_end()
+                .trim_end_matches('}'),
+        )
+        .unwrap();
         assert!(read(&path).unwrap().1);
     }
 }

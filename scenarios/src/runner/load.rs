@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flume_bench_loadgen::account::Account;
-use flume_bench_loadgen::generator::{self, Forwarded, Generator, Load as GeneratorLoad, Running as RunningLoad};
+use flume_bench_loadgen::generator::{
+    self, Forwarded, Generator, Load as GeneratorLoad, Running as RunningLoad,
+};
 use flume_bench_loadgen::observe::Observer;
 use flume_bench_loadgen::payload::{self, Pool};
 use flume_bench_loadgen::receiver::Watch;
@@ -40,10 +42,20 @@ pub(super) struct Loaded {
 
 /// Makes the files that the system must find when it starts.
 pub(super) fn prepare_input(run: &Run<'_>, place: &Place) -> Result<(), String> {
-    generator_of(&run.scenario.load, place, "127.0.0.1:1".parse().map_err(|_| "no address")?)?.prepare().map_err(|error| error.to_string())
+    generator_of(
+        &run.scenario.load,
+        place,
+        "127.0.0.1:1".parse().map_err(|_| "no address")?,
+    )?
+    .prepare()
+    .map_err(|error| error.to_string())
 }
 
-fn generator_of(load: &Load, place: &Place, address: SocketAddr) -> Result<Box<dyn Generator>, String> {
+fn generator_of(
+    load: &Load,
+    place: &Place,
+    address: SocketAddr,
+) -> Result<Box<dyn Generator>, String> {
     let log = place.env.get("FB_LOG").cloned().unwrap_or_default();
     let rotate = load.rotate.map(|(_, every)| every);
     let settings = match load.into {
@@ -57,7 +69,8 @@ fn generator_of(load: &Load, place: &Place, address: SocketAddr) -> Result<Box<d
             "position_file": place.data.join("positions.json"),
         }),
     };
-    let kind = generator::kind(load.into).ok_or_else(|| format!("there is no generator {}", load.into))?;
+    let kind =
+        generator::kind(load.into).ok_or_else(|| format!("there is no generator {}", load.into))?;
     (kind.build)(settings).map_err(|error| error.to_string())
 }
 
@@ -65,17 +78,31 @@ fn generator_of(load: &Load, place: &Place, address: SocketAddr) -> Result<Box<d
 pub(crate) fn schedule_of(scenario: &crate::scenario::Scenario) -> Result<Schedule, String> {
     let load = &scenario.load;
     let shape = match (load.ramp_to, load.poisson) {
-        (Some(to), _) => Shape::Ramp { from: load.rate, to },
+        (Some(to), _) => Shape::Ramp {
+            from: load.rate,
+            to,
+        },
         (None, true) => Shape::Poisson { rate: load.rate },
         (None, false) => Shape::Constant { rate: load.rate },
     };
     let duration = scenario.phases.warm_up + scenario.phases.steady;
-    Schedule::new(schedule::Settings { shape, duration, batch: load.batch, connections: load.connections, seed: scenario.seed }).map_err(|error| error.to_string())
+    Schedule::new(schedule::Settings {
+        shape,
+        duration,
+        batch: load.batch,
+        connections: load.connections,
+        seed: scenario.seed,
+    })
+    .map_err(|error| error.to_string())
 }
 
 fn pool_of(scenario: &crate::scenario::Scenario) -> Result<Pool, String> {
     let load = &scenario.load;
-    let settings = payload::Settings { size: load.body, path: load.replay.clone(), ..payload::Settings::default() };
+    let settings = payload::Settings {
+        size: load.body,
+        path: load.replay.clone(),
+        ..payload::Settings::default()
+    };
     Pool::new(load.payload, &settings, scenario.seed).map_err(|error| error.to_string())
 }
 
@@ -84,7 +111,10 @@ struct ThroughProxy(Link);
 
 impl Forwarded for ThroughProxy {
     fn forwarded(&self, local: SocketAddr) -> Option<u64> {
-        self.0.proxies().iter().find_map(|proxy| proxy.forwarded(local))
+        self.0
+            .proxies()
+            .iter()
+            .find_map(|proxy| proxy.forwarded(local))
     }
 }
 
@@ -105,21 +135,50 @@ pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<L
     let schedule = Arc::new(schedule_of(scenario)?);
     let pool = Arc::new(pool_of(scenario)?);
     for producer in 0..scenario.load.connections {
-        run.account.planned(producer, schedule.planned(producer)).map_err(|error| error.to_string())?;
+        run.account
+            .planned(producer, schedule.planned(producer))
+            .map_err(|error| error.to_string())?;
     }
     // The load begins a moment from now, so that everything is in place when its first batch is due.
     let t0 = Instant::now() + Duration::from_millis(50);
     run.clock.set_t0(t0);
-    run.history().set_t0(t0).map_err(|error| error.to_string())?;
+    run.history()
+        .set_t0(t0)
+        .map_err(|error| error.to_string())?;
     let observer: Arc<dyn Observer> = Arc::clone(&run.account) as Arc<dyn Observer>;
-    let receiver = store.receiver(run.world.dir().run).map_err(|error| error.to_string())?;
-    let watch = Watch::start(receiver, LOOK, Arc::clone(&observer), Arc::clone(&run.clock)).map_err(|error| error.to_string())?;
-    let metrics_port = scenario.sut.driver.has_metrics().then_some(place.metrics_port);
-    let subject = Subject { account: Arc::clone(&run.account), clock: Arc::clone(&run.clock), metrics_port, data: place.data.clone() };
-    let sampler = Sampler::start(&run.world.dir().path("series.csv"), subject, Arc::clone(&run.world)).map_err(|error| error.to_string())?;
+    let receiver = store
+        .receiver(run.world.dir().run)
+        .map_err(|error| error.to_string())?;
+    let watch = Watch::start(
+        receiver,
+        LOOK,
+        Arc::clone(&observer),
+        Arc::clone(&run.clock),
+    )
+    .map_err(|error| error.to_string())?;
+    let metrics_port = scenario
+        .sut
+        .driver
+        .has_metrics()
+        .then_some(place.metrics_port);
+    let subject = Subject {
+        account: Arc::clone(&run.account),
+        clock: Arc::clone(&run.clock),
+        metrics_port,
+        data: place.data.clone(),
+    };
+    let sampler = Sampler::start(
+        &run.world.dir().path("series.csv"),
+        subject,
+        Arc::clone(&run.world),
+    )
+    .map_err(|error| error.to_string())?;
     let load = GeneratorLoad {
         schedule,
-        bodies: generator::Bodies { run: run.world.dir().run, pool },
+        bodies: generator::Bodies {
+            run: run.world.dir().run,
+            pool,
+        },
         clock: Arc::clone(&run.clock),
         observer,
         forwarded,
@@ -127,44 +186,86 @@ pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<L
         call_timeout: scenario.load.timeout,
     };
     let steady_from = t0 + scenario.phases.warm_up;
-    let strikes = Strikes::start(scenario, Arc::clone(&run.world), Arc::clone(&run.account), Arc::clone(&run.progress), sampler.handle(), steady_from)?;
+    let strikes = Strikes::start(
+        scenario,
+        Arc::clone(&run.world),
+        Arc::clone(&run.account),
+        Arc::clone(&run.progress),
+        sampler.handle(),
+        steady_from,
+    )?;
     let running = generator::start(&*generator, &load).map_err(|error| error.to_string())?;
-    let mut loaded = Loaded { generator, load, watch, sampler, strikes, ended: t0 };
+    let mut loaded = Loaded {
+        generator,
+        load,
+        watch,
+        sampler,
+        strikes,
+        ended: t0,
+    };
     follow(run, &mut loaded, running, t0)?;
     Ok(loaded)
 }
 
 /// Waits for the end of the load, and says how it goes.
-fn follow(run: &Run<'_>, loaded: &mut Loaded, running: RunningLoad, t0: Instant) -> Result<(), String> {
+fn follow(
+    run: &Run<'_>,
+    loaded: &mut Loaded,
+    running: RunningLoad,
+    t0: Instant,
+) -> Result<(), String> {
     let phases = run.scenario.phases;
     let steady_at = t0 + phases.warm_up;
     let end_at = steady_at + phases.steady;
     let mut in_steady = phases.warm_up.is_zero();
-    run.history().note_at(t0, Entry::Phase { name: if in_steady { "steady" } else { "warm_up" }.into() });
-    run.progress.phase(if in_steady { "steady" } else { "warm_up" });
+    run.history().note_at(
+        t0,
+        Entry::Phase {
+            name: if in_steady { "steady" } else { "warm_up" }.into(),
+        },
+    );
+    run.progress
+        .phase(if in_steady { "steady" } else { "warm_up" });
     let mut stopped = false;
     while Instant::now() < end_at && !stopped {
         if !in_steady && Instant::now() >= steady_at {
             in_steady = true;
-            run.history().note_at(steady_at, Entry::Phase { name: "steady".into() });
+            run.history().note_at(
+                steady_at,
+                Entry::Phase {
+                    name: "steady".into(),
+                },
+            );
             run.progress.phase("steady");
         }
         show(run, loaded);
-        run.account.flush().map_err(|error| format!("the journal could not be written: {error}"))?;
-        stopped = pause(&run.world, Duration::from_millis(50)) || give_up(run) || loaded.watch.has_failed();
+        run.account
+            .flush()
+            .map_err(|error| format!("the journal could not be written: {error}"))?;
+        stopped = pause(&run.world, Duration::from_millis(50))
+            || give_up(run)
+            || loaded.watch.has_failed();
         for role in run.world.note_ends() {
-            run.progress.say(&format!("{role} ended although nobody asked it to"));
+            run.progress
+                .say(&format!("{role} ended although nobody asked it to"));
         }
     }
     if stopped {
         running.stop();
     }
-    let grace = if stopped { Duration::ZERO } else { run.scenario.load.retry_for.min(Duration::from_secs(120)) + GRACE };
+    let grace = if stopped {
+        Duration::ZERO
+    } else {
+        run.scenario.load.retry_for.min(Duration::from_secs(120)) + GRACE
+    };
     let finished = running.finish(grace);
     loaded.ended = Instant::now();
     run.phase("load_end");
     run.history().note(Entry::Note {
-        text: format!("load ended; pacing thread at real-time priority: {}; batches left: {}", finished.realtime, finished.left),
+        text: format!(
+            "load ended; pacing thread at real-time priority: {}; batches left: {}",
+            finished.realtime, finished.left
+        ),
     });
     match finished.failure {
         Some(failure) => Err(format!("the load ended early: {failure}")),
@@ -176,7 +277,8 @@ fn follow(run: &Run<'_>, loaded: &mut Loaded, running: RunningLoad, t0: Instant)
 /// Draws the progress line.
 pub(super) fn show(run: &Run<'_>, loaded: &Loaded) {
     let rate = loaded.sampler.observed().stored_per_s;
-    run.progress.show(&run.account.live(), run.clock.now(), rate);
+    run.progress
+        .show(&run.account.live(), run.clock.now(), rate);
 }
 
 /// Whether an objective is beyond recovery: what was corrupted, malformed or invented stays so.
@@ -186,11 +288,22 @@ fn give_up(run: &Run<'_>) -> bool {
     }
     let account: &Account = &run.account;
     let totals = account.totals();
-    let beyond = [("corrupted", totals.corrupted), ("malformed", totals.malformed), ("unexpected", totals.unexpected)]
-        .into_iter()
-        .find(|(name, count)| run.scenario.objectives.limit(name).is_some_and(|limit| *count > limit));
+    let beyond = [
+        ("corrupted", totals.corrupted),
+        ("malformed", totals.malformed),
+        ("unexpected", totals.unexpected),
+    ]
+    .into_iter()
+    .find(|(name, count)| {
+        run.scenario
+            .objectives
+            .limit(name)
+            .is_some_and(|limit| *count > limit)
+    });
     if let Some((name, count)) = beyond {
-        let why = format!("{name} is {count}, which no drain can mend; the load ends here (--keep-going goes on)");
+        let why = format!(
+            "{name} is {count}, which no drain can mend; the load ends here (--keep-going goes on)"
+        );
         run.progress.say(&why);
         run.history().note(Entry::GaveUp { why });
     }

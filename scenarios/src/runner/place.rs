@@ -56,15 +56,29 @@ pub fn free_port_on_both(other: std::net::Ipv4Addr) -> io::Result<u16> {
             return Ok(port);
         }
     }
-    Err(io::Error::other(format!("no port is free on both 127.0.0.1 and {other}")))
+    Err(io::Error::other(format!(
+        "no port is free on both 127.0.0.1 and {other}"
+    )))
 }
 
 /// The variables as they would be, for checking a configuration before anything runs.
 pub fn example_environment(scenario: &Scenario) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> = scenario.store.example_environment();
     env.insert("FB_SOURCE_PORT".into(), "41414".into());
-    env.insert("FB_DATA".into(), std::env::temp_dir().join("flume-bench-data").to_string_lossy().into_owned());
-    env.insert("FB_LOG".into(), std::env::temp_dir().join("flume-bench-input.log").to_string_lossy().into_owned());
+    env.insert(
+        "FB_DATA".into(),
+        std::env::temp_dir()
+            .join("flume-bench-data")
+            .to_string_lossy()
+            .into_owned(),
+    );
+    env.insert(
+        "FB_LOG".into(),
+        std::env::temp_dir()
+            .join("flume-bench-input.log")
+            .to_string_lossy()
+            .into_owned(),
+    );
     env.extend(scenario.sut.env.clone());
     env
 }

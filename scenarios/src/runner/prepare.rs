@@ -49,7 +49,12 @@ fn check_disk(scenario: &Scenario, runs: &Path) -> Option<Problem> {
     let mib = |bytes: u64| bytes >> 20;
     (free < wanted).then(|| {
         Problem::of_machine(
-            format!("not enough disk: {} has {} MiB free, and this run wants {} MiB", there.display(), mib(free), mib(wanted)),
+            format!(
+                "not enough disk: {} has {} MiB free, and this run wants {} MiB",
+                there.display(),
+                mib(free),
+                mib(wanted)
+            ),
             "free some, choose another place with --runs, or offer less with --set load.rate=…",
         )
     })
@@ -63,8 +68,14 @@ pub(super) fn sweep(runs: &Path) -> Vec<String> {
             Ok(swept) => {
                 let run = swept.list.parent().unwrap_or(runs).display().to_string();
                 let name = |(role, pid): &(String, i32)| format!("{role} (pid {pid})");
-                lines.extend(swept.ended.iter().map(|ended| format!("ended {}, left by the killed run {run}", name(ended))));
-                lines.extend(swept.left.iter().map(|left| format!("could not end {}, left by the killed run {run}", name(left))));
+                lines.extend(
+                    swept.ended.iter().map(|ended| {
+                        format!("ended {}, left by the killed run {run}", name(ended))
+                    }),
+                );
+                lines.extend(swept.left.iter().map(|left| {
+                    format!("could not end {}, left by the killed run {run}", name(left))
+                }));
             }
             Err(error) => lines.push(error.to_string()),
         }
@@ -77,21 +88,34 @@ pub(super) fn account(scenario: &Scenario, dir: &RunDir) -> Result<Arc<Account>,
     let header = Header {
         run: dir.run,
         seed: scenario.seed,
-        owing: if scenario.load.owes_issued() { Owing::Issued } else { Owing::Acked },
+        owing: if scenario.load.owes_issued() {
+            Owing::Issued
+        } else {
+            Owing::Acked
+        },
         producers: scenario.load.connections,
         batch: scenario.load.batch,
     };
-    Account::create(&dir.path("journal.bin"), &header).map(Arc::new).map_err(|error| error.to_string())
+    Account::create(&dir.path("journal.bin"), &header)
+        .map(Arc::new)
+        .map_err(|error| error.to_string())
 }
 
 /// Copies scenario and configuration into the run's directory.
 pub(super) fn write_inputs(run: &Run<'_>) -> Result<Place, String> {
     let dir = run.world.dir();
-    let show = |error: std::io::Error| format!("failed to write the run's inputs under {}: {error}", dir.root.display());
+    let show = |error: std::io::Error| {
+        format!(
+            "failed to write the run's inputs under {}: {error}",
+            dir.root.display()
+        )
+    };
     std::fs::write(dir.path("conf/scenario.toml"), &run.scenario.text).map_err(show)?;
     let mut config = dir.path("conf/agent.conf");
     if let Some(original) = &run.scenario.sut.config {
-        config = dir.path("conf").join(original.file_name().unwrap_or("agent.conf".as_ref()));
+        config = dir
+            .path("conf")
+            .join(original.file_name().unwrap_or("agent.conf".as_ref()));
         std::fs::copy(original, &config).map_err(show)?;
     }
     Ok(Place {
@@ -107,14 +131,32 @@ pub(super) fn write_inputs(run: &Run<'_>) -> Result<Place, String> {
 }
 
 /// Fills in the environment, which the store has a part in.
-pub(super) fn environment(run: &Run<'_>, mut place: Place, store: &dyn Running) -> Result<Place, String> {
+pub(super) fn environment(
+    run: &Run<'_>,
+    mut place: Place,
+    store: &dyn Running,
+) -> Result<Place, String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     place.env.extend(store.environment());
-    place.env.insert("FB_SOURCE_PORT".into(), place.source_port.to_string());
+    place
+        .env
+        .insert("FB_SOURCE_PORT".into(), place.source_port.to_string());
     place.env.insert("FB_DATA".into(), text(&place.data));
-    place.env.insert("FB_LOG".into(), text(&run.world.dir().path("input/input.log")));
+    place.env.insert(
+        "FB_LOG".into(),
+        text(&run.world.dir().path("input/input.log")),
+    );
     place.env.extend(run.scenario.sut.env.clone());
-    run.scenario.sut.driver.prepare(&place, &run.options.tools).map_err(|error| format!("failed to prepare {}: {error}", run.scenario.sut.driver.name()))?;
+    run.scenario
+        .sut
+        .driver
+        .prepare(&place, &run.options.tools)
+        .map_err(|error| {
+            format!(
+                "failed to prepare {}: {error}",
+                run.scenario.sut.driver.name()
+            )
+        })?;
     Ok(place)
 }
 
@@ -122,17 +164,28 @@ pub(super) fn environment(run: &Run<'_>, mut place: Place, store: &dyn Running) 
 pub(super) fn start_agent(run: &Run<'_>, place: &Place) -> Result<(), String> {
     let driver = &run.scenario.sut.driver;
     let command = driver.command(place, &run.options.tools);
-    let mut spawn = Spawn::new("agent", command.argv, run.world.dir().path("sut/agent.log")).cwd(&place.data);
-    for (name, value) in place.env.iter().map(|(name, value)| (name.clone(), value.clone())).chain(command.env) {
+    let mut spawn =
+        Spawn::new("agent", command.argv, run.world.dir().path("sut/agent.log")).cwd(&place.data);
+    for (name, value) in place
+        .env
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .chain(command.env)
+    {
         spawn = spawn.env(name, value);
     }
     let wanted = driver.ready(run.scenario.load.into);
     let address = SocketAddr::from(([127, 0, 0, 1], place.source_port));
     let port = wanted.port;
-    let ready = Ready::when(wanted.within, move || !port || TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()).with_log(wanted.log, wanted.hopeless);
+    let ready = Ready::when(wanted.within, move || {
+        !port || TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
+    })
+    .with_log(wanted.log, wanted.hopeless);
     let started = run.world.start(spawn, ready);
     if started.is_ok() {
-        run.history().note(Entry::Note { text: format!("the source listens on {address}") });
+        run.history().note(Entry::Note {
+            text: format!("the source listens on {address}"),
+        });
     }
     started
 }

@@ -33,10 +33,21 @@ impl Progress {
     pub(super) fn new(quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} {wide_msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
             bar
         });
-        Self { bar, quiet, state: Mutex::new(State { phase: "prepare".into(), faults: Vec::new(), said: Instant::now() }) }
+        Self {
+            bar,
+            quiet,
+            state: Mutex::new(State {
+                phase: "prepare".into(),
+                faults: Vec::new(),
+                said: Instant::now(),
+            }),
+        }
     }
 
     /// A line that stays.
@@ -52,7 +63,10 @@ impl Progress {
 
     /// Another phase begins.
     pub(super) fn phase(&self, name: &str) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).phase = name.to_owned();
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .phase = name.to_owned();
         if self.bar.is_none() {
             self.say(&format!("phase {name}"));
         }
@@ -76,11 +90,21 @@ impl Progress {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let faults = if state.faults.is_empty() { String::new() } else { format!("  fault {}", state.faults.join(", ")) };
-        let oldest = live.oldest_not_stored.map_or(0, |intended| (now - intended).max(0)) as f64 / 1e6;
+        let faults = if state.faults.is_empty() {
+            String::new()
+        } else {
+            format!("  fault {}", state.faults.join(", "))
+        };
+        let oldest = live
+            .oldest_not_stored
+            .map_or(0, |intended| (now - intended).max(0)) as f64
+            / 1e6;
         let line = format!(
             "{:>6.1} s  {:<10} {rate:>7}/s stored  {:>8} in flight  oldest {oldest:>5.1} s  stored {}{faults}",
-            now as f64 / 1e6, state.phase, live.owed_not_stored, live.totals.stored
+            now as f64 / 1e6,
+            state.phase,
+            live.owed_not_stored,
+            live.totals.stored
         );
         match &self.bar {
             Some(bar) => {

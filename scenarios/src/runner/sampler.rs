@@ -82,25 +82,45 @@ impl Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let observed = Arc::new(Mutex::new(Observed::default()));
         let (stopped, seen) = (Arc::clone(&stop), Arc::clone(&observed));
-        let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_millis(200))).build().into();
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_millis(200)))
+            .build()
+            .into();
         let before = subject.account.live();
-        let mut state = State { before_us: subject.clock.now(), subject, world, agent, before, ended: Default::default(), living: Default::default() };
-        let thread = std::thread::Builder::new().name("sampler".into()).spawn(move || {
-            let mut due = state.before_us;
-            while !stopped.load(Ordering::Relaxed) {
-                due += PERIOD.as_micros() as i64;
-                state.subject.clock.sleep_until(due);
-                let sample = state.look(&seen);
-                writer.push(&sample, &[])?;
-            }
-            writer.finish()
-        })?;
-        Ok(Self { stop, observed, thread: Some(thread) })
+        let mut state = State {
+            before_us: subject.clock.now(),
+            subject,
+            world,
+            agent,
+            before,
+            ended: Default::default(),
+            living: Default::default(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("sampler".into())
+            .spawn(move || {
+                let mut due = state.before_us;
+                while !stopped.load(Ordering::Relaxed) {
+                    due += PERIOD.as_micros() as i64;
+                    state.subject.clock.sleep_until(due);
+                    let sample = state.look(&seen);
+                    writer.push(&sample, &[])?;
+                }
+                writer.finish()
+            })?;
+        Ok(Self {
+            stop,
+            observed,
+            thread: Some(thread),
+        })
     }
 
     /// The newest sample.
     pub fn observed(&self) -> Observed {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.observed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A handle to the newest sample, for a thread of its own.
@@ -139,16 +159,23 @@ impl State {
         }
         observed.samples += 1;
         observed.fill_before = std::mem::replace(&mut observed.fill, fill);
-        observed.stored_per_s = live.totals.stored.saturating_sub(self.before.totals.stored) * 1_000_000 / passed;
+        observed.stored_per_s =
+            live.totals.stored.saturating_sub(self.before.totals.stored) * 1_000_000 / passed;
         let fullest = observed.fill.values().copied().reduce(f64::max);
         let sample = Sample {
             t_us: now.max(0) as u64,
             offered_per_s: rate(live.totals.issued, self.before.totals.issued),
-            acked_per_s: live.totals.acked.zip(self.before.totals.acked).and_then(|(now, before)| rate(now, before)),
+            acked_per_s: live
+                .totals
+                .acked
+                .zip(self.before.totals.acked)
+                .and_then(|(now, before)| rate(now, before)),
             stored_per_s: rate(live.totals.stored, self.before.totals.stored),
             published_per_s: rate(live.totals.published, self.before.totals.published),
             in_flight: Some(live.owed_not_stored),
-            oldest_us: live.oldest_not_stored.map(|intended| (now - intended).max(0) as u64),
+            oldest_us: live
+                .oldest_not_stored
+                .map(|intended| (now - intended).max(0) as u64),
             channel_fill_ppm: fullest.map(|fill| (fill * 1e6) as u64),
             cpu_us: rss.map(|_| (observed.cpu.saturating_sub(cpu_before)).as_micros() as u64),
             rss_bytes: rss,
@@ -184,15 +211,31 @@ impl State {
     fn fills(&self) -> BTreeMap<String, f64> {
         let fetch = || -> Option<serde_json::Value> {
             let url = format!("http://127.0.0.1:{}/metrics", self.subject.metrics_port?);
-            let text = self.agent.get(&url).call().ok()?.body_mut().read_to_string().ok()?;
+            let text = self
+                .agent
+                .get(&url)
+                .call()
+                .ok()?
+                .body_mut()
+                .read_to_string()
+                .ok()?;
             serde_json::from_str(&text).ok()
         };
-        let Some(serde_json::Value::Object(components)) = fetch() else { return BTreeMap::new() };
+        let Some(serde_json::Value::Object(components)) = fetch() else {
+            return BTreeMap::new();
+        };
         components
             .iter()
             .filter_map(|(name, counters)| {
                 let name = name.strip_prefix("CHANNEL.")?;
-                let number = |key: &str| counters.get(key).and_then(|value| value.as_str().and_then(|text| text.parse::<f64>().ok()).or_else(|| value.as_f64()));
+                let number = |key: &str| {
+                    counters.get(key).and_then(|value| {
+                        value
+                            .as_str()
+                            .and_then(|text| text.parse::<f64>().ok())
+                            .or_else(|| value.as_f64())
+                    })
+                };
                 let (size, capacity) = (number("ChannelSize")?, number("ChannelCapacity")?);
                 (capacity > 0.0).then(|| (name.to_owned(), size / capacity))
             })
@@ -202,7 +245,9 @@ impl State {
 
 /// Bytes of all files under a directory.
 fn disk(directory: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {

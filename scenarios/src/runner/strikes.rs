@@ -74,7 +74,12 @@ impl Strikes {
                 end: steady + scenario.phases.steady,
             };
             let name = format!("fault-{}", plan.index);
-            threads.push(std::thread::Builder::new().name(name).spawn(move || striker.run()).map_err(|error| error.to_string())?);
+            threads.push(
+                std::thread::Builder::new()
+                    .name(name)
+                    .spawn(move || striker.run())
+                    .map_err(|error| error.to_string())?,
+            );
         }
         Ok(Self { stop, threads })
     }
@@ -83,7 +88,10 @@ impl Strikes {
     /// was.
     pub(super) fn finish(&mut self) -> Option<Instant> {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads.drain(..).filter_map(|thread| thread.join().ok().flatten()).max()
+        self.threads
+            .drain(..)
+            .filter_map(|thread| thread.join().ok().flatten())
+            .max()
     }
 }
 
@@ -94,7 +102,10 @@ impl Drop for Strikes {
 }
 
 fn build(plan: &FaultPlan) -> Result<Box<dyn Fault>, String> {
-    let kind = fault::KINDS.iter().find(|kind| kind.name == plan.kind).ok_or_else(|| format!("there is no fault {}", plan.kind))?;
+    let kind = fault::KINDS
+        .iter()
+        .find(|kind| kind.name == plan.kind)
+        .ok_or_else(|| format!("there is no fault {}", plan.kind))?;
     (kind.build)(plan.table.clone()).map_err(|error| error.to_string())
 }
 
@@ -114,11 +125,18 @@ impl Striker {
                         When::At(_) => "the run ended before".to_owned(),
                         When::Observed { text, .. } => format!("{text} was never observed"),
                     };
-                    self.world.history().note(Entry::NotStruck { index: self.index, why });
+                    self.world.history().note(Entry::NotStruck {
+                        index: self.index,
+                        why,
+                    });
                 }
                 return healed;
             }
-            let suffix = if self.every.is_some() { format!(".{}", round + 1) } else { String::new() };
+            let suffix = if self.every.is_some() {
+                format!(".{}", round + 1)
+            } else {
+                String::new()
+            };
             healed = Some(self.strike(&format!("{}-{}{suffix}", self.kind, self.index + 1)));
             round += 1;
             match self.every {
@@ -137,19 +155,27 @@ impl Striker {
             let now = Instant::now();
             let due = match &self.when {
                 When::At(_) => now >= at,
-                When::Observed { channel, limit, .. } => now >= at && self.observed_twice(channel, *limit),
+                When::Observed { channel, limit, .. } => {
+                    now >= at && self.observed_twice(channel, *limit)
+                }
             };
             if due {
                 return true;
             }
-            std::thread::sleep(at.saturating_duration_since(now).clamp(Duration::from_micros(500), Duration::from_millis(10)));
+            std::thread::sleep(
+                at.saturating_duration_since(now)
+                    .clamp(Duration::from_micros(500), Duration::from_millis(10)),
+            );
         }
     }
 
     /// Two samples in a row beyond the limit, and equal: the value stands there.
     fn observed_twice(&self, channel: &str, limit: f64) -> bool {
         let observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, before) = (observed.fill.get(channel), observed.fill_before.get(channel));
+        let (now, before) = (
+            observed.fill.get(channel),
+            observed.fill_before.get(channel),
+        );
         matches!((now, before), (Some(now), Some(before)) if now > &limit && now == before)
     }
 
@@ -159,33 +185,70 @@ impl Striker {
         let history = self.world.history().clone();
         let in_flight = self.account.live().owed_not_stored + self.account.live().unanswered;
         let world = Arc::clone(&self.world);
-        self.progress.fault(name, true, &format!("fault {name}: {}", self.describe));
+        self.progress
+            .fault(name, true, &format!("fault {name}: {}", self.describe));
         let injecting = Instant::now();
-        history.note_at(injecting, Entry::Injected { fault: name.to_owned(), index: self.index, in_flight });
-        let failed = |error: String| Entry::FaultFailed { fault: name.to_owned(), error };
+        history.note_at(
+            injecting,
+            Entry::Injected {
+                fault: name.to_owned(),
+                index: self.index,
+                in_flight,
+            },
+        );
+        let failed = |error: String| Entry::FaultFailed {
+            fault: name.to_owned(),
+            error,
+        };
         let injected = catch_unwind(AssertUnwindSafe(|| self.fault.inject(&*world)));
         match injected {
             Ok(Ok(())) => self.hold(injecting + self.lasts),
             Ok(Err(error)) => history.note(failed(error.to_string())),
-            Err(_) => history.note(failed("injecting it panicked; this is a defect of flume-bench".into())),
+            Err(_) => history.note(failed(
+                "injecting it panicked; this is a defect of flume-bench".into(),
+            )),
         }
         let healing = catch_unwind(AssertUnwindSafe(|| self.fault.heal(&*world)));
         let healed = Instant::now();
-        history.note_at(healed, Entry::Healed { fault: name.to_owned() });
+        history.note_at(
+            healed,
+            Entry::Healed {
+                fault: name.to_owned(),
+            },
+        );
         match healing {
             Ok(Ok(())) => {}
             Ok(Err(error)) => history.note(failed(error.to_string())),
-            Err(_) => history.note(failed("healing it panicked; this is a defect of flume-bench".into())),
+            Err(_) => history.note(failed(
+                "healing it panicked; this is a defect of flume-bench".into(),
+            )),
         }
-        self.progress.fault(name, false, &format!("fault {name} healed after {}", show_duration(healed.duration_since(injecting))));
+        self.progress.fault(
+            name,
+            false,
+            &format!(
+                "fault {name} healed after {}",
+                show_duration(healed.duration_since(injecting))
+            ),
+        );
         if let Ok(Some(witness)) = catch_unwind(AssertUnwindSafe(|| self.fault.witness(&*world))) {
-            history.note_at(witness.at, Entry::Witness { fault: name.to_owned(), saw: witness.what, evidence: witness.evidence });
+            history.note_at(
+                witness.at,
+                Entry::Witness {
+                    fault: name.to_owned(),
+                    saw: witness.what,
+                    evidence: witness.evidence,
+                },
+            );
         }
         healed
     }
 
     fn hold(&self, until: Instant) {
-        while Instant::now() < until && !self.world.interrupted() && !self.stop.load(Ordering::Relaxed) {
+        while Instant::now() < until
+            && !self.world.interrupted()
+            && !self.stop.load(Ordering::Relaxed)
+        {
             let left = until.saturating_duration_since(Instant::now());
             std::thread::sleep(left.min(Duration::from_millis(10)));
         }

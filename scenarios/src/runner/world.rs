@@ -31,14 +31,22 @@ pub struct Ready {
 
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ready").field("log", &self.log).field("within", &self.within).finish_non_exhaustive()
+        f.debug_struct("Ready")
+            .field("log", &self.log)
+            .field("within", &self.within)
+            .finish_non_exhaustive()
     }
 }
 
 impl Ready {
     /// Ready as soon as the check says so.
     pub fn when(within: Duration, check: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { check: Arc::new(check), log: None, hopeless: None, within }
+        Self {
+            check: Arc::new(check),
+            log: None,
+            hopeless: None,
+            within,
+        }
     }
 
     /// And, on top, when a line with this text stands in its log.
@@ -74,11 +82,24 @@ pub struct World {
 
 impl World {
     /// An empty world.
-    pub fn new(dir: RunDir, history: History, seed: u64, interrupted: Arc<AtomicBool>) -> Result<Self, String> {
+    pub fn new(
+        dir: RunDir,
+        history: History,
+        seed: u64,
+        interrupted: Arc<AtomicBool>,
+    ) -> Result<Self, String> {
         let registry = Registry::create(&dir.root).map_err(|error| error.to_string())?;
         let links = Links::new(seed, &registry)?;
         let watcher = Watcher::start(&registry).map_err(|error| error.to_string())?;
-        Ok(Self { dir, history, registry, watcher, links, processes: Mutex::default(), interrupted })
+        Ok(Self {
+            dir,
+            history,
+            registry,
+            watcher,
+            links,
+            processes: Mutex::default(),
+            interrupted,
+        })
     }
 
     /// The run's directories.
@@ -107,39 +128,81 @@ impl World {
     }
 
     fn processes(&self) -> MutexGuard<'_, BTreeMap<String, Managed>> {
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a process and waits until it is ready.
     pub fn start(&self, spawn: Spawn, ready: Ready) -> Result<(), String> {
         let log_from = std::fs::metadata(&spawn.log).map_or(0, |metadata| metadata.len());
-        let process = self.registry.spawn(&spawn).map_err(|error| error.to_string())?;
+        let process = self
+            .registry
+            .spawn(&spawn)
+            .map_err(|error| error.to_string())?;
         let role = spawn.role.clone();
-        let argv = spawn.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        self.history.note(Entry::Started { role: role.clone(), pid: process.pid(), argv });
-        let managed = Managed { spawn, ready: ready.clone(), process: process.clone(), ending: false, noted: false };
+        let argv = spawn
+            .argv
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        self.history.note(Entry::Started {
+            role: role.clone(),
+            pid: process.pid(),
+            argv,
+        });
+        let managed = Managed {
+            spawn,
+            ready: ready.clone(),
+            process: process.clone(),
+            ending: false,
+            noted: false,
+        };
         self.processes().insert(role.clone(), managed);
         self.wait_ready(&role, &process, &ready, log_from)
     }
 
-    fn wait_ready(&self, role: &str, process: &Process, ready: &Ready, log_from: u64) -> Result<(), String> {
+    fn wait_ready(
+        &self,
+        role: &str,
+        process: &Process,
+        ready: &Ready,
+        log_from: u64,
+    ) -> Result<(), String> {
         let deadline = Instant::now() + ready.within;
         loop {
-            let said = |text: &Option<String>| text.as_ref().is_none_or(|text| log_contains(process.log(), log_from, text));
+            let said = |text: &Option<String>| {
+                text.as_ref()
+                    .is_none_or(|text| log_contains(process.log(), log_from, text))
+            };
             if said(&ready.log) && (ready.check)() {
                 let took_us = process.spawned().elapsed().as_micros() as i64;
-                self.history.note(Entry::Ready { role: role.to_owned(), took_us });
+                self.history.note(Entry::Ready {
+                    role: role.to_owned(),
+                    took_us,
+                });
                 return Ok(());
             }
             let log = process.log().display();
             if let Some(ended) = process.ended() {
-                return Err(format!("{role} ended ({}) before it was ready; its log: {log}{}", ended.exit, last_lines(process.log())));
+                return Err(format!(
+                    "{role} ended ({}) before it was ready; its log: {log}{}",
+                    ended.exit,
+                    last_lines(process.log())
+                ));
             }
             if ready.hopeless.is_some() && said(&ready.hopeless) {
-                return Err(format!("{role} says that it will never be ready; its log: {log}{}", last_lines(process.log())));
+                return Err(format!(
+                    "{role} says that it will never be ready; its log: {log}{}",
+                    last_lines(process.log())
+                ));
             }
             if Instant::now() > deadline {
-                return Err(format!("{role} was not ready within {} s; its log: {log}{}", ready.within.as_secs(), last_lines(process.log())));
+                return Err(format!(
+                    "{role} was not ready within {} s; its log: {log}{}",
+                    ready.within.as_secs(),
+                    last_lines(process.log())
+                ));
             }
             if self.interrupted() {
                 return Err(format!("interrupted while {role} was starting"));
@@ -151,7 +214,11 @@ impl World {
     /// Starts a process again as it was started before, and waits until it is ready.
     pub fn restart(&self, role: &str) -> Result<(), String> {
         self.note_ends();
-        let managed = self.processes().get(role).cloned().ok_or_else(|| format!("there is no process {role}"))?;
+        let managed = self
+            .processes()
+            .get(role)
+            .cloned()
+            .ok_or_else(|| format!("there is no process {role}"))?;
         if managed.process.alive() {
             return Ok(());
         }
@@ -161,25 +228,42 @@ impl World {
     /// Runs a program to its end; anything but exit code 0 is an error.
     pub fn run_to_end(&self, spawn: Spawn, within: Duration) -> Result<(), String> {
         let role = spawn.role.clone();
-        let process = self.registry.spawn(&spawn).map_err(|error| error.to_string())?;
+        let process = self
+            .registry
+            .spawn(&spawn)
+            .map_err(|error| error.to_string())?;
         match process.wait(within) {
             Some(ended) if ended.exit == Exit::Code(0) => Ok(()),
-            Some(ended) => Err(format!("{role}: {}; its log: {}{}", ended.exit, process.log().display(), last_lines(process.log()))),
+            Some(ended) => Err(format!(
+                "{role}: {}; its log: {}{}",
+                ended.exit,
+                process.log().display(),
+                last_lines(process.log())
+            )),
             None => {
                 let _ = process.stop(Duration::from_secs(1));
-                Err(format!("{role} did not end within {} s; its log: {}", within.as_secs(), process.log().display()))
+                Err(format!(
+                    "{role} did not end within {} s; its log: {}",
+                    within.as_secs(),
+                    process.log().display()
+                ))
             }
         }
     }
 
     /// The process in a role, alive or not.
     pub fn process(&self, role: &str) -> Option<Process> {
-        self.processes().get(role).map(|managed| managed.process.clone())
+        self.processes()
+            .get(role)
+            .map(|managed| managed.process.clone())
     }
 
     /// Every role with its process.
     pub fn roles(&self) -> Vec<(String, Process)> {
-        self.processes().iter().map(|(role, managed)| (role.clone(), managed.process.clone())).collect()
+        self.processes()
+            .iter()
+            .map(|(role, managed)| (role.clone(), managed.process.clone()))
+            .collect()
     }
 
     /// From now on the end of this process is wanted.
@@ -197,7 +281,12 @@ impl World {
                 && !managed.noted
             {
                 managed.noted = true;
-                let entry = Entry::Ended { role: role.clone(), pid: managed.process.pid(), exit: ended.exit.to_string(), wanted: managed.ending };
+                let entry = Entry::Ended {
+                    role: role.clone(),
+                    pid: managed.process.pid(),
+                    exit: ended.exit.to_string(),
+                    wanted: managed.ending,
+                };
                 self.history.note_at(ended.at, entry);
                 if !managed.ending {
                     unwanted.push(role.clone());
@@ -210,7 +299,9 @@ impl World {
     /// Asks a process to end, kills it after the limit, and waits. How it ended.
     pub fn stop(&self, role: &str, limit: Duration) -> Result<Option<String>, String> {
         self.expect_end(role);
-        let Some(process) = self.process(role) else { return Ok(None) };
+        let Some(process) = self.process(role) else {
+            return Ok(None);
+        };
         let _ = process.signal_group(Signal::SIGCONT);
         let ended = process.stop(limit).map_err(|error| error.to_string())?;
         self.note_ends();
@@ -228,12 +319,23 @@ impl World {
     }
 
     /// A link of its own: a proxy on each address (port 0: any), and where it came to listen first.
-    pub fn add_link(&self, name: &str, listen: &[SocketAddr], upstream: &[SocketAddr]) -> Result<SocketAddr, String> {
+    pub fn add_link(
+        &self,
+        name: &str,
+        listen: &[SocketAddr],
+        upstream: &[SocketAddr],
+    ) -> Result<SocketAddr, String> {
         self.links.add(name, listen, upstream)
     }
 
     /// The listener of a node that several peers share: `agent->node`, `other->node`.
-    pub fn add_shared_link(&self, node: &str, peers: &[String], listen: &[SocketAddr], upstream: &[SocketAddr]) -> Result<(), String> {
+    pub fn add_shared_link(
+        &self,
+        node: &str,
+        peers: &[String],
+        listen: &[SocketAddr],
+        upstream: &[SocketAddr],
+    ) -> Result<(), String> {
         self.links.add_shared(node, peers, listen, upstream)
     }
 }
@@ -245,7 +347,11 @@ impl fault::World for World {
 
     fn links_to(&self, role: &str) -> Vec<Link> {
         let ending = format!("->{role}");
-        self.links.all().into_iter().filter(|link| link.name().ends_with(&ending)).collect()
+        self.links
+            .all()
+            .into_iter()
+            .filter(|link| link.name().ends_with(&ending))
+            .collect()
     }
 
     fn roles(&self, target: &str) -> Vec<String> {
@@ -284,12 +390,22 @@ fn log_contains(log: &Path, from: u64, text: &str) -> bool {
         file.take(4 << 20).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    read().is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    read().is_ok_and(|bytes| {
+        bytes
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    })
 }
 
 /// The last lines of a log, for an error message.
 fn last_lines(log: &Path) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = std::fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(4).collect();
-    lines.iter().rev().map(|line| format!("\n      {}", line.chars().take(300).collect::<String>())).collect()
+    lines
+        .iter()
+        .rev()
+        .map(|line| format!("\n      {}", line.chars().take(300).collect::<String>()))
+        .collect()
 }

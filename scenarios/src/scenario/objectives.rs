@@ -22,10 +22,23 @@ pub const COUNTS: &[(&str, Option<u64>)] = &[
 ];
 
 /// The latency words.
-pub const LATENCIES: &[&str] = &["ack_response", "ack_service", "published_response", "slip", "stored_response"];
+pub const LATENCIES: &[&str] = &[
+    "ack_response",
+    "ack_service",
+    "published_response",
+    "slip",
+    "stored_response",
+];
 
 /// The quantiles, as they are spelled at the end of a key.
-pub const QUANTILES: &[(&str, f64)] = &[("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999)];
+pub const QUANTILES: &[(&str, f64)] = &[
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p95", 0.95),
+    ("p99", 0.99),
+    ("p999", 0.999),
+    ("p9999", 0.9999),
+];
 
 /// One objective on latency.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +71,10 @@ pub struct Objectives {
 impl Objectives {
     /// The limit of a count, if it has one.
     pub fn limit(&self, count: &str) -> Option<u64> {
-        self.counts.iter().find(|(name, _)| *name == count).map(|(_, limit)| *limit)
+        self.counts
+            .iter()
+            .find(|(name, _)| *name == count)
+            .map(|(_, limit)| *limit)
     }
 }
 
@@ -74,16 +90,30 @@ pub fn read(table: &Reader<'_, '_>) -> Option<Objectives> {
     let drained_within = table.parsed("drained_within", parse_duration);
     let transfer_success_rate = table.parsed("transfer_success_rate", parse_percent);
     let during = table.table("during");
-    let latencies = read_latencies(table, &["drained_within", "during", "transfer_success_rate"])?;
+    let latencies = read_latencies(
+        table,
+        &["drained_within", "during", "transfer_success_rate"],
+    )?;
     let during = read_latencies(&during, &[])?;
-    Some(Objectives { counts, latencies, during, drained_within, transfer_success_rate })
+    Some(Objectives {
+        counts,
+        latencies,
+        during,
+        drained_within,
+        transfer_success_rate,
+    })
 }
 
 fn parse_percent(text: &str) -> Result<f64, String> {
-    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let number = text
+        .trim()
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok());
     match number {
         Some(number) if (0.0..=100.0).contains(&number) => Ok(number / 100.0),
-        _ => Err(format!("\"{text}\" is not a share: write it in percent, such as \"99.9 %\"")),
+        _ => Err(format!(
+            "\"{text}\" is not a share: write it in percent, such as \"99.9 %\""
+        )),
     }
 }
 
@@ -91,19 +121,31 @@ fn read_latencies(table: &Reader<'_, '_>, others: &[&str]) -> Option<Vec<Latency
     let mut found = Vec::new();
     let mut right = true;
     for (key, _) in table.keys() {
-        if others.contains(&key.as_str()) || (!others.is_empty() && COUNTS.iter().any(|(name, _)| *name == key)) {
+        if others.contains(&key.as_str())
+            || (!others.is_empty() && COUNTS.iter().any(|(name, _)| *name == key))
+        {
             continue;
         }
         let Some((word, quantile)) = split_key(&key) else {
             let allowed = allowed_keys(!others.is_empty());
-            let hint = nearest(&key, allowed.iter().map(String::as_str)).map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
+            let hint = nearest(&key, allowed.iter().map(String::as_str))
+                .map(|word| format!("; did you mean `{word}`?"))
+                .unwrap_or_default();
             table.problem(&key, format!("there is no objective `{key}`{hint} (counts: {}; latencies: {} with _p50 … _p9999; drained_within; transfer_success_rate)", COUNTS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "), LATENCIES.join(", ")));
             right = false;
             continue;
         };
-        let written = table.raw_of(&key).and_then(|value| value.get_ref().as_str()).unwrap_or("");
+        let written = table
+            .raw_of(&key)
+            .and_then(|value| value.get_ref().as_str())
+            .unwrap_or("");
         match parse_duration(written) {
-            Ok(limit) => found.push(LatencyObjective { key, word, quantile, limit }),
+            Ok(limit) => found.push(LatencyObjective {
+                key,
+                word,
+                quantile,
+                limit,
+            }),
             Err(error) => {
                 table.problem(&key, format!("{key}: {error}"));
                 right = false;
@@ -121,7 +163,14 @@ fn split_key(key: &str) -> Option<(&'static str, f64)> {
 }
 
 fn allowed_keys(with_counts: bool) -> Vec<String> {
-    let mut keys: Vec<String> = LATENCIES.iter().flat_map(|word| QUANTILES.iter().map(move |(quantile, _)| format!("{word}_{quantile}"))).collect();
+    let mut keys: Vec<String> = LATENCIES
+        .iter()
+        .flat_map(|word| {
+            QUANTILES
+                .iter()
+                .map(move |(quantile, _)| format!("{word}_{quantile}"))
+        })
+        .collect();
     if with_counts {
         keys.extend(COUNTS.iter().map(|(name, _)| (*name).to_owned()));
         keys.push("drained_within".to_owned());

@@ -9,8 +9,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::de::{DeTable, DeValue};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// One thing that is wrong with the input, and where.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,12 +28,22 @@ pub struct Problem {
 impl Problem {
     /// A problem of the machine or the command line, which has no place in a file.
     pub fn of_machine(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { file: None, line: 0, message: message.into(), remedy: Some(remedy.into()) }
+        Self {
+            file: None,
+            line: 0,
+            message: message.into(),
+            remedy: Some(remedy.into()),
+        }
     }
 
     /// A problem at a place.
     pub fn at(file: &Path, line: usize, message: impl Into<String>) -> Self {
-        Self { file: Some(file.to_owned()), line, message: message.into(), remedy: None }
+        Self {
+            file: Some(file.to_owned()),
+            line,
+            message: message.into(),
+            remedy: None,
+        }
     }
 
     /// Adds what to do about it.
@@ -63,7 +73,12 @@ impl fmt::Display for Problem {
 pub fn nearest<'a>(written: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     allowed
         .into_iter()
-        .map(|word| (strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase()), word))
+        .map(|word| {
+            (
+                strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase()),
+                word,
+            )
+        })
         .filter(|(distance, word)| *distance <= 1 + word.len().max(written.len()) / 4)
         .min()
         .map(|(_, word)| word)
@@ -80,7 +95,11 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// A source without problems yet.
     pub fn new(path: &'a Path, text: &'a str) -> Self {
-        Self { path, text, problems: RefCell::new(Vec::new()) }
+        Self {
+            path,
+            text,
+            problems: RefCell::new(Vec::new()),
+        }
     }
 
     /// Parses the text; every syntax error becomes a problem.
@@ -94,7 +113,10 @@ impl<'a> Source<'a> {
 
     /// 1-based line of a byte position.
     pub fn line(&self, position: usize) -> usize {
-        1 + self.text.as_bytes()[..position.min(self.text.len())].iter().filter(|b| **b == b'\n').count()
+        1 + self.text.as_bytes()[..position.min(self.text.len())]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
     }
 
     /// Notes a problem at a span.
@@ -105,12 +127,16 @@ impl<'a> Source<'a> {
 
     /// Notes a problem at a line.
     pub fn problem_at_line(&self, line: usize, message: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::at(self.path, line, message));
+        self.problems
+            .borrow_mut()
+            .push(Problem::at(self.path, line, message));
     }
 
     /// Notes a problem about the file as a whole.
     pub fn problem(&self, message: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::at(self.path, 0, message));
+        self.problems
+            .borrow_mut()
+            .push(Problem::at(self.path, 0, message));
     }
 
     /// All problems, in the order of their lines.
@@ -135,16 +161,30 @@ pub struct Reader<'s, 'a> {
 impl<'s, 'a> Reader<'s, 'a> {
     /// Reads the root table.
     pub fn root(source: &'s Source<'a>, table: &'s DeTable<'a>) -> Self {
-        Self { source, name: String::new(), span: 0..0, table: Some(table), asked: RefCell::default() }
+        Self {
+            source,
+            name: String::new(),
+            span: 0..0,
+            table: Some(table),
+            asked: RefCell::default(),
+        }
     }
 
     /// How the table is called in messages: `[load]`, or "the top of the file".
     fn place(&self) -> String {
-        if self.name.is_empty() { "the top of the file".to_owned() } else { format!("[{}]", self.name) }
+        if self.name.is_empty() {
+            "the top of the file".to_owned()
+        } else {
+            format!("[{}]", self.name)
+        }
     }
 
     fn join(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
     }
 
     /// Where this table begins.
@@ -171,7 +211,9 @@ impl<'s, 'a> Reader<'s, 'a> {
     /// The keys that stand in the table.
     pub fn keys(&self) -> Vec<(String, Range<usize>)> {
         let table = self.table.into_iter().flat_map(|table| table.keys());
-        table.map(|key| (key.get_ref().to_string(), key.span())).collect()
+        table
+            .map(|key| (key.get_ref().to_string(), key.span()))
+            .collect()
     }
 
     /// The value of a key of any name, for tables whose keys are open (objectives).
@@ -193,7 +235,11 @@ impl<'s, 'a> Reader<'s, 'a> {
         let raw = self.raw(key);
         let table = raw.and_then(|value| value.get_ref().as_table());
         if let (Some(value), None) = (raw, table) {
-            let message = format!("{} must be a table, not {}", self.join(key), value.get_ref().type_str());
+            let message = format!(
+                "{} must be a table, not {}",
+                self.join(key),
+                value.get_ref().type_str()
+            );
             self.source.problem_at(value.span(), message);
         }
         Reader {
@@ -207,9 +253,15 @@ impl<'s, 'a> Reader<'s, 'a> {
 
     /// An array of tables, `[[key]]`.
     pub fn tables(&self, key: &'static str) -> Vec<Reader<'s, 'a>> {
-        let Some(raw) = self.raw(key) else { return Vec::new() };
+        let Some(raw) = self.raw(key) else {
+            return Vec::new();
+        };
         let Some(items) = raw.get_ref().as_array() else {
-            let message = format!("{} must be written as [[{}]]", self.join(key), self.join(key));
+            let message = format!(
+                "{} must be written as [[{}]]",
+                self.join(key),
+                self.join(key)
+            );
             self.source.problem_at(raw.span(), message);
             return Vec::new();
         };
@@ -232,7 +284,10 @@ impl<'s, 'a> Reader<'s, 'a> {
             Some(text) => Some(text.to_owned()),
             None => {
                 let kind = raw.get_ref().type_str();
-                self.source.problem_at(raw.span(), format!("{} must be text in quotes, not {kind}", self.join(key)));
+                self.source.problem_at(
+                    raw.span(),
+                    format!("{} must be text in quotes, not {kind}", self.join(key)),
+                );
                 None
             }
         }
@@ -249,7 +304,10 @@ impl<'s, 'a> Reader<'s, 'a> {
 
     /// Notes that a key is missing.
     pub fn missing(&self, key: &str, what: &str) {
-        self.source.problem_at(self.span.clone(), format!("{} lacks {key}: {what}", self.place()));
+        self.source.problem_at(
+            self.span.clone(),
+            format!("{} lacks {key}: {what}", self.place()),
+        );
     }
 
     /// A text that a parser turns into a value: duration, size, rate.
@@ -271,13 +329,21 @@ impl<'s, 'a> Reader<'s, 'a> {
     /// A whole number within bounds.
     pub fn number(&self, key: &'static str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let raw = self.raw(key)?;
-        let number = raw.get_ref().as_integer().and_then(|i| u64::from_str_radix(&i.as_str().replace('_', ""), i.radix()).ok());
+        let number = raw
+            .get_ref()
+            .as_integer()
+            .and_then(|i| u64::from_str_radix(&i.as_str().replace('_', ""), i.radix()).ok());
         match number {
             Some(number) if bounds.contains(&number) => Some(number),
             _ => {
                 let (low, high) = (bounds.start(), bounds.end());
-                let allowed = if *high == u64::MAX { format!("a whole number of at least {low}") } else { format!("a whole number from {low} to {high}") };
-                self.source.problem_at(raw.span(), format!("{} must be {allowed}", self.join(key)));
+                let allowed = if *high == u64::MAX {
+                    format!("a whole number of at least {low}")
+                } else {
+                    format!("a whole number from {low} to {high}")
+                };
+                self.source
+                    .problem_at(raw.span(), format!("{} must be {allowed}", self.join(key)));
                 None
             }
         }
@@ -288,7 +354,10 @@ impl<'s, 'a> Reader<'s, 'a> {
         let raw = self.raw(key)?;
         let flag = raw.get_ref().as_bool();
         if flag.is_none() {
-            self.source.problem_at(raw.span(), format!("{} must be true or false", self.join(key)));
+            self.source.problem_at(
+                raw.span(),
+                format!("{} must be true or false", self.join(key)),
+            );
         }
         flag
     }
@@ -296,11 +365,19 @@ impl<'s, 'a> Reader<'s, 'a> {
     /// A list of texts.
     pub fn texts(&self, key: &'static str) -> Option<Vec<String>> {
         let raw = self.raw(key)?;
-        let items = raw.get_ref().as_array().map(|items| items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
+        let items = raw.get_ref().as_array().map(|items| {
+            items
+                .iter()
+                .map(|item| item.get_ref().as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
+        });
         match items.flatten() {
             Some(items) => Some(items),
             None => {
-                self.source.problem_at(raw.span(), format!("{} must be a list of texts, [\"…\", \"…\"]", self.join(key)));
+                self.source.problem_at(
+                    raw.span(),
+                    format!("{} must be a list of texts, [\"…\", \"…\"]", self.join(key)),
+                );
                 None
             }
         }
@@ -311,7 +388,10 @@ impl<'s, 'a> Reader<'s, 'a> {
         let text = self.text(key)?;
         let found = allowed.iter().find(|word| **word == text);
         if found.is_none() {
-            self.problem(key, unknown(&self.join(key), &text, allowed.iter().copied()));
+            self.problem(
+                key,
+                unknown(&self.join(key), &text, allowed.iter().copied()),
+            );
         }
         found.copied()
     }
@@ -324,8 +404,17 @@ impl<'s, 'a> Reader<'s, 'a> {
                 let mut allowed = asked.clone();
                 allowed.sort_unstable();
                 allowed.dedup();
-                let hint = nearest(&key, allowed.iter().copied()).map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
-                self.source.problem_at(span, format!("{} has no key `{key}`{hint} (allowed: {})", self.place(), allowed.join(", ")));
+                let hint = nearest(&key, allowed.iter().copied())
+                    .map(|word| format!("; did you mean `{word}`?"))
+                    .unwrap_or_default();
+                self.source.problem_at(
+                    span,
+                    format!(
+                        "{} has no key `{key}`{hint} (allowed: {})",
+                        self.place(),
+                        allowed.join(", ")
+                    ),
+                );
             }
         }
     }
@@ -348,8 +437,17 @@ impl<'s, 'a> Reader<'s, 'a> {
 }
 
 /// The message for a word that is not one of those allowed.
-pub fn unknown<'a>(what: &str, written: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    let hint = nearest(written, allowed.clone()).map(|word| format!("; did you mean \"{word}\"?")).unwrap_or_default();
+pub fn unknown<'a>(
+    what: &str,
+    written: &str,
+    allowed: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
+    let hint = nearest(written, allowed.clone())
+        .map(|word| format!("; did you mean \"{word}\"?"))
+        .unwrap_or_default();
     let all: Vec<_> = allowed.into_iter().collect();
-    format!("{what} = \"{written}\" is not known{hint} (allowed: {})", all.join(", "))
+    format!(
+        "{what} = \"{written}\" is not known{hint} (allowed: {})",
+        all.join(", ")
+    )
 }

@@ -21,8 +21,14 @@ pub(super) static KIND: Kind = Kind {
     summary: "a directory on this machine",
     providers: &["embedded"],
     settings: &[
-        ("in_use_suffix", "ending of names that are still being written (none)"),
-        ("in_use_prefix", "beginning of names that are still being written (none)"),
+        (
+            "in_use_suffix",
+            "ending of names that are still being written (none)",
+        ),
+        (
+            "in_use_prefix",
+            "beginning of names that are still being written (none)",
+        ),
     ],
     read,
 };
@@ -30,7 +36,11 @@ pub(super) static KIND: Kind = Kind {
 fn read(table: &Reader<'_, '_>, provider: &'static str) -> Option<Arc<dyn Store>> {
     let in_use_suffix = table.text("in_use_suffix").filter(|text| !text.is_empty());
     let in_use_prefix = table.text("in_use_prefix").filter(|text| !text.is_empty());
-    Some(Arc::new(Files { provider, in_use_suffix, in_use_prefix }))
+    Some(Arc::new(Files {
+        provider,
+        in_use_suffix,
+        in_use_prefix,
+    }))
 }
 
 #[derive(Debug)]
@@ -60,12 +70,23 @@ impl Store for Files {
         Vec::new()
     }
     fn example_environment(&self) -> BTreeMap<String, String> {
-        [("FB_STORE".to_owned(), std::env::temp_dir().to_string_lossy().into_owned())].into()
+        [(
+            "FB_STORE".to_owned(),
+            std::env::temp_dir().to_string_lossy().into_owned(),
+        )]
+        .into()
     }
     fn start(&self, world: &World, _tools: &Tools) -> Result<Box<dyn Running>, StoreError> {
         let directory = world.dir().path("store/files");
-        std::fs::create_dir_all(&directory).map_err(|error| StoreError { kind: "files".into(), why: format!("{}: {error}", directory.display()) })?;
-        Ok(Box::new(RunningFiles { directory, in_use_suffix: self.in_use_suffix.clone(), in_use_prefix: self.in_use_prefix.clone() }))
+        std::fs::create_dir_all(&directory).map_err(|error| StoreError {
+            kind: "files".into(),
+            why: format!("{}: {error}", directory.display()),
+        })?;
+        Ok(Box::new(RunningFiles {
+            directory,
+            in_use_suffix: self.in_use_suffix.clone(),
+            in_use_prefix: self.in_use_prefix.clone(),
+        }))
     }
 }
 
@@ -78,15 +99,22 @@ struct RunningFiles {
 
 impl Running for RunningFiles {
     fn environment(&self) -> BTreeMap<String, String> {
-        [("FB_STORE".to_owned(), self.directory.to_string_lossy().into_owned())].into()
+        [(
+            "FB_STORE".to_owned(),
+            self.directory.to_string_lossy().into_owned(),
+        )]
+        .into()
     }
     fn receiver(&self, run: u64) -> Result<Box<dyn Receiver + Send>, StoreError> {
-        Ok(Box::new(receiver::files::Files::new(receiver::files::Config {
-            path: self.directory.clone(),
-            in_use_suffix: self.in_use_suffix.clone(),
-            in_use_prefix: self.in_use_prefix.clone(),
-            owned: true,
-        }, run)))
+        Ok(Box::new(receiver::files::Files::new(
+            receiver::files::Config {
+                path: self.directory.clone(),
+                in_use_suffix: self.in_use_suffix.clone(),
+                in_use_prefix: self.in_use_prefix.clone(),
+                owned: true,
+            },
+            run,
+        )))
     }
     fn version(&self) -> Option<String> {
         None

@@ -38,8 +38,14 @@ pub(super) static KIND: Kind = Kind {
     settings: &[
         ("datanodes", "how many DataNodes (1)"),
         ("replication", "copies of a block (1)"),
-        ("in_use_suffix", "ending of names that are still being written (.tmp)"),
-        ("path", "directory under which the run writes (/flume-bench)"),
+        (
+            "in_use_suffix",
+            "ending of names that are still being written (.tmp)",
+        ),
+        (
+            "path",
+            "directory under which the run writes (/flume-bench)",
+        ),
         ("namenode", "external: host:port of the NameNode's RPC"),
         ("webhdfs", "external: host:port of the NameNode's HTTP"),
     ],
@@ -52,7 +58,12 @@ fn read(table: &Reader<'_, '_>, provider: &'static str) -> Option<Arc<dyn Store>
     let namenode = table.text("namenode");
     let webhdfs = table.text("webhdfs");
     if replication > datanodes && provider != "external" {
-        table.problem("replication", format!("replication = {replication} needs as many DataNodes, and there are {datanodes}"));
+        table.problem(
+            "replication",
+            format!(
+                "replication = {replication} needs as many DataNodes, and there are {datanodes}"
+            ),
+        );
         return None;
     }
     if provider == "external" {
@@ -98,7 +109,11 @@ impl Store for Hdfs {
         }
         for to in 1..=self.datanodes {
             links.push(format!("agent->datanode{to}"));
-            links.extend((1..=self.datanodes).filter(|from| *from != to).map(|from| format!("datanode{from}->datanode{to}")));
+            links.extend(
+                (1..=self.datanodes)
+                    .filter(|from| *from != to)
+                    .map(|from| format!("datanode{from}->datanode{to}")),
+            );
         }
         links
     }
@@ -115,8 +130,17 @@ impl Store for Hdfs {
     }
     fn check(&self, _scenario: &Scenario, tools: &Tools) -> Vec<Problem> {
         match self.provider {
-            "local" => tools.check_java().into_iter().chain(tools.check_jars(JARS, "Hadoop 3.3.6 (provider \"local\")")).collect(),
-            "external" => self.external.iter().flat_map(|(rpc, http)| [("NameNode", rpc), ("WebHDFS", http)]).filter_map(|(what, address)| unreachable(what, address)).collect(),
+            "local" => tools
+                .check_java()
+                .into_iter()
+                .chain(tools.check_jars(JARS, "Hadoop 3.3.6 (provider \"local\")"))
+                .collect(),
+            "external" => self
+                .external
+                .iter()
+                .flat_map(|(rpc, http)| [("NameNode", rpc), ("WebHDFS", http)])
+                .filter_map(|(what, address)| unreachable(what, address))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -124,7 +148,10 @@ impl Store for Hdfs {
         environment("127.0.0.1:9000", &self.path)
     }
     fn start(&self, world: &World, tools: &Tools) -> Result<Box<dyn Running>, StoreError> {
-        let started = launch::start(self, world, tools).map_err(|why| StoreError { kind: format!("hdfs ({})", self.provider), why })?;
+        let started = launch::start(self, world, tools).map_err(|why| StoreError {
+            kind: format!("hdfs ({})", self.provider),
+            why,
+        })?;
         Ok(Box::new(started))
     }
 }
@@ -132,17 +159,40 @@ impl Store for Hdfs {
 /// A problem if nobody accepts connections at an address.
 fn unreachable(what: &str, address: &str) -> Option<Problem> {
     use std::net::{TcpStream, ToSocketAddrs};
-    let remedy = format!("start it, or correct store.{}", if what == "WebHDFS" { "webhdfs" } else { "namenode" });
+    let remedy = format!(
+        "start it, or correct store.{}",
+        if what == "WebHDFS" {
+            "webhdfs"
+        } else {
+            "namenode"
+        }
+    );
     let mut addresses = match address.to_socket_addrs() {
         Ok(addresses) => addresses,
-        Err(error) => return Some(Problem::of_machine(format!("{what}: {address} is no address: {error}"), remedy)),
+        Err(error) => {
+            return Some(Problem::of_machine(
+                format!("{what}: {address} is no address: {error}"),
+                remedy,
+            ));
+        }
     };
-    let reached = addresses.any(|address| TcpStream::connect_timeout(&address, std::time::Duration::from_secs(3)).is_ok());
-    (!reached).then(|| Problem::of_machine(format!("the store is not reachable: {what} at {address}"), remedy))
+    let reached = addresses.any(|address| {
+        TcpStream::connect_timeout(&address, std::time::Duration::from_secs(3)).is_ok()
+    });
+    (!reached).then(|| {
+        Problem::of_machine(
+            format!("the store is not reachable: {what} at {address}"),
+            remedy,
+        )
+    })
 }
 
 fn environment(namenode: &str, path: &str) -> BTreeMap<String, String> {
-    [("FB_NAMENODE".to_owned(), namenode.to_owned()), ("FB_STORE".to_owned(), format!("hdfs://{namenode}{path}"))].into()
+    [
+        ("FB_NAMENODE".to_owned(), namenode.to_owned()),
+        ("FB_STORE".to_owned(), format!("hdfs://{namenode}{path}")),
+    ]
+    .into()
 }
 
 #[derive(Debug)]
@@ -183,10 +233,23 @@ impl Running for RunningHdfs {
         self.version.clone()
     }
     fn recover_leases(&self) -> Vec<Lease> {
-        let argv = ["store", "recover-leases", "--namenode", &self.direct, "--under", &self.under].map(str::to_owned);
+        let argv = [
+            "store",
+            "recover-leases",
+            "--namenode",
+            &self.direct,
+            "--under",
+            &self.under,
+        ]
+        .map(str::to_owned);
         let output = match crate::tools::output(&self.program, &argv) {
             Ok(output) => output,
-            Err(error) => return vec![Lease { path: self.under.clone(), error: Some(error.to_string()) }],
+            Err(error) => {
+                return vec![Lease {
+                    path: self.under.clone(),
+                    error: Some(error.to_string()),
+                }];
+            }
         };
         output.lines().filter_map(parse_lease).collect()
     }
@@ -200,6 +263,9 @@ fn parse_lease(line: &str) -> Option<Lease> {
     let value: serde_json::Value = serde_json::from_str(line).ok()?;
     Some(Lease {
         path: value.get("path")?.as_str()?.to_owned(),
-        error: value.get("error").and_then(|error| error.as_str()).map(str::to_owned),
+        error: value
+            .get("error")
+            .and_then(|error| error.as_str())
+            .map(str::to_owned),
     })
 }

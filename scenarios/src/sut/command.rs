@@ -21,13 +21,25 @@ pub(super) static KIND: Kind = Kind {
     name: "command",
     summary: "any program: an argument vector with placeholders",
     settings: &[
-        ("command", "program and arguments; {config} {data} {store} {port} {log} are replaced"),
-        ("config", "a configuration file in which ${env:NAME} is replaced"),
-        ("install", "the command that brings the program, said when it is not here"),
+        (
+            "command",
+            "program and arguments; {config} {data} {store} {port} {log} are replaced",
+        ),
+        (
+            "config",
+            "a configuration file in which ${env:NAME} is replaced",
+        ),
+        (
+            "install",
+            "the command that brings the program, said when it is not here",
+        ),
         ("quiet", "longest silence while it works (10s)"),
         ("ready_log", "text in its output that says it is ready"),
         ("ready_within", "how long the start may take (30s)"),
-        ("stop_within", "how long it may take to end after SIGTERM (10s)"),
+        (
+            "stop_within",
+            "how long it may take to end after SIGTERM (10s)",
+        ),
         ("version", "arguments that make it print its version"),
     ],
     read,
@@ -35,21 +47,33 @@ pub(super) static KIND: Kind = Kind {
 
 fn read(table: &Reader<'_, '_>, _config: Option<&Path>) -> Option<Arc<dyn Driver>> {
     if table.raw("command").is_none() {
-        table.missing("command", "program and arguments, such as command = [\"rsyslogd\", \"-n\", \"-f\", \"{config}\"]");
+        table.missing(
+            "command",
+            "program and arguments, such as command = [\"rsyslogd\", \"-n\", \"-f\", \"{config}\"]",
+        );
     }
     let command = table.texts("command");
     let driver = Program {
         command: command.clone().unwrap_or_default(),
         install: table.text("install"),
-        quiet: table.parsed("quiet", parse_duration).unwrap_or(Duration::from_secs(10)),
+        quiet: table
+            .parsed("quiet", parse_duration)
+            .unwrap_or(Duration::from_secs(10)),
         ready_log: table.text("ready_log"),
-        ready_within: table.parsed("ready_within", parse_duration).unwrap_or(Duration::from_secs(30)),
-        stop_within: table.parsed("stop_within", parse_duration).unwrap_or(Duration::from_secs(10)),
+        ready_within: table
+            .parsed("ready_within", parse_duration)
+            .unwrap_or(Duration::from_secs(30)),
+        stop_within: table
+            .parsed("stop_within", parse_duration)
+            .unwrap_or(Duration::from_secs(10)),
         version: table.texts("version").unwrap_or_default(),
     };
     match command {
         Some(command) if command.is_empty() => {
-            table.problem("command", "command is empty: name the program and its arguments");
+            table.problem(
+                "command",
+                "command is empty: name the program and its arguments",
+            );
             None
         }
         Some(_) => Some(Arc::new(driver)),
@@ -94,14 +118,22 @@ impl Driver for Program {
     }
     fn check(&self, _scenario: &Scenario, _tools: &Tools) -> Vec<Problem> {
         let program = self.command.first().map(String::as_str).unwrap_or_default();
-        let remedy = self.install.clone().unwrap_or_else(|| "install it, or give its full path in sut.command".into());
+        let remedy = self
+            .install
+            .clone()
+            .unwrap_or_else(|| "install it, or give its full path in sut.command".into());
         match find_program(program) {
             Some(_) => Vec::new(),
-            None => vec![Problem::of_machine(format!("the program `{program}` is not here"), remedy)],
+            None => vec![Problem::of_machine(
+                format!("the program `{program}` is not here"),
+                remedy,
+            )],
         }
     }
     fn prepare(&self, place: &Place, _tools: &Tools) -> std::io::Result<()> {
-        let Ok(text) = std::fs::read_to_string(&place.config) else { return Ok(()) };
+        let Ok(text) = std::fs::read_to_string(&place.config) else {
+            return Ok(());
+        };
         let mut filled = text;
         for (name, value) in &place.env {
             filled = filled.replace(&format!("${{env:{name}}}"), value);
@@ -114,16 +146,27 @@ impl Driver for Program {
             word.replace("{config}", &text(&place.config))
                 .replace("{data}", &text(&place.data))
                 .replace("{port}", &place.source_port.to_string())
-                .replace("{store}", place.env.get("FB_STORE").map_or("", String::as_str))
+                .replace(
+                    "{store}",
+                    place.env.get("FB_STORE").map_or("", String::as_str),
+                )
                 .replace("{log}", place.env.get("FB_LOG").map_or("", String::as_str))
         };
         let mut argv: Vec<String> = self.command.iter().map(fill).collect();
         if let Some(program) = argv.first().and_then(|name| find_program(name)) {
             argv[0] = text(&program);
         }
-        Command { argv, env: Vec::new() }
+        Command {
+            argv,
+            env: Vec::new(),
+        }
     }
     fn ready(&self, into: &str) -> Ready {
-        Ready { port: matches!(into, "avro" | "netcat"), log: self.ready_log.clone(), hopeless: None, within: self.ready_within }
+        Ready {
+            port: matches!(into, "avro" | "netcat"),
+            log: self.ready_log.clone(),
+            hopeless: None,
+            within: self.ready_within,
+        }
     }
 }

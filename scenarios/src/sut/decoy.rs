@@ -16,7 +16,10 @@ use crate::tools::Tools;
 pub(super) static KIND: Kind = Kind {
     name: "decoy",
     summary: "an agent with a planted defect, to test the judge",
-    settings: &[("defect", "what it does wrong (honest)"), ("n", "the n of the defect (100)")],
+    settings: &[
+        ("defect", "what it does wrong (honest)"),
+        ("n", "the n of the defect (100)"),
+    ],
     read,
 };
 
@@ -28,7 +31,10 @@ fn read(table: &Reader<'_, '_>, _config: Option<&Path>) -> Option<Arc<dyn Driver
     if written && defect.is_none() {
         return None;
     }
-    Some(Arc::new(Decoy { defect: defect.unwrap_or("honest"), every }))
+    Some(Arc::new(Decoy {
+        defect: defect.unwrap_or("honest"),
+        every,
+    }))
 }
 
 #[derive(Debug)]
@@ -54,7 +60,11 @@ impl Driver for Decoy {
         Duration::from_secs(5)
     }
     fn version(&self, _tools: &Tools) -> Option<String> {
-        Some(format!("decoy {} of flume-bench {}", self.defect, env!("CARGO_PKG_VERSION")))
+        Some(format!(
+            "decoy {} of flume-bench {}",
+            self.defect,
+            env!("CARGO_PKG_VERSION")
+        ))
     }
     fn check(&self, _scenario: &Scenario, _tools: &Tools) -> Vec<Problem> {
         Vec::new()
@@ -75,9 +85,17 @@ impl Driver for Decoy {
             "--tally".into(),
             text(&place.data.join("tally.json")),
         ];
-        Command { argv: argv.into(), env: Vec::new() }
+        Command {
+            argv: argv.into(),
+            env: Vec::new(),
+        }
     }
     fn ready(&self, _into: &str) -> Ready {
-        Ready { port: true, log: None, hopeless: None, within: Duration::from_secs(10) }
+        Ready {
+            port: true,
+            log: None,
+            hopeless: None,
+            within: Duration::from_secs(10),
+        }
     }
 }

@@ -14,7 +14,10 @@ use crate::tools::Tools;
 pub(super) static KIND: Kind = Kind {
     name: "engine",
     summary: "our own agent, `flume-bench agent`",
-    settings: &[("agent", "its name in the configuration (a1)"), ("config", "Flume properties, relative to the scenario")],
+    settings: &[
+        ("agent", "its name in the configuration (a1)"),
+        ("config", "Flume properties, relative to the scenario"),
+    ],
     read: |table, config| {
         if config.is_none() {
             table.missing("config", "the agent's Flume properties");
@@ -47,9 +50,13 @@ impl Driver for Engine {
         Some(format!("flume-bench {}", env!("CARGO_PKG_VERSION")))
     }
     fn check(&self, scenario: &Scenario, tools: &Tools) -> Vec<Problem> {
-        let Some(config) = &scenario.sut.config else { return Vec::new() };
+        let Some(config) = &scenario.sut.config else {
+            return Vec::new();
+        };
         let own = crate::runner::place::example_environment(scenario);
-        (tools.check_agent)(config, &scenario.sut.agent, &|name: &str| own.get(name).cloned().or_else(|| std::env::var(name).ok()))
+        (tools.check_agent)(config, &scenario.sut.agent, &|name: &str| {
+            own.get(name).cloned().or_else(|| std::env::var(name).ok())
+        })
     }
     fn command(&self, place: &Place, tools: &Tools) -> Command {
         let argv = [
@@ -66,10 +73,18 @@ impl Driver for Engine {
             "-Dflume.monitoring.type=http".into(),
             format!("-Dflume.monitoring.port={}", place.metrics_port),
         ];
-        Command { argv: argv.into(), env: Vec::new() }
+        Command {
+            argv: argv.into(),
+            env: Vec::new(),
+        }
     }
     fn ready(&self, _into: &str) -> Ready {
-        Ready { port: false, log: Some("is ready".into()), hopeless: None, within: Duration::from_secs(30) }
+        Ready {
+            port: false,
+            log: Some("is ready".into()),
+            hopeless: None,
+            within: Duration::from_secs(30),
+        }
     }
     fn has_metrics(&self) -> bool {
         true

@@ -31,7 +31,9 @@ pub(super) static KIND: Kind = Kind {
 
 fn read(table: &Reader<'_, '_>, config: Option<&Path>) -> Option<Arc<dyn Driver>> {
     let heap = table.text("heap").unwrap_or_else(|| "1g".into());
-    let within = table.parsed("ready_within", crate::text::parse_duration).unwrap_or(Duration::from_secs(60));
+    let within = table
+        .parsed("ready_within", crate::text::parse_duration)
+        .unwrap_or(Duration::from_secs(60));
     if config.is_none() {
         table.missing("config", "the agent's Flume properties");
         return None;
@@ -78,7 +80,11 @@ impl Driver for Flume {
         Some("Apache Flume 1.11.0".into())
     }
     fn check(&self, _scenario: &Scenario, tools: &Tools) -> Vec<Problem> {
-        tools.check_java().into_iter().chain(tools.check_jars(JARS, "Apache Flume")).collect()
+        tools
+            .check_java()
+            .into_iter()
+            .chain(tools.check_jars(JARS, "Apache Flume"))
+            .collect()
     }
     fn prepare(&self, place: &Place, _tools: &Tools) -> std::io::Result<()> {
         std::fs::write(place.conf.join("log4j2.xml"), LOG4J2)
@@ -99,11 +105,19 @@ impl Driver for Flume {
             place.config.to_string_lossy().into_owned(),
             "--no-reload-conf".into(),
         ];
-        Command { argv: argv.into(), env: vec![("HADOOP_USER_NAME".into(), "flume".into())] }
+        Command {
+            argv: argv.into(),
+            env: vec![("HADOOP_USER_NAME".into(), "flume".into())],
+        }
     }
     fn ready(&self, into: &str) -> Ready {
         let port = matches!(into, "avro" | "netcat");
-        Ready { port, log: Some("Component type: SOURCE, name: ".into()), hopeless: Some("No configuration found for this host".into()), within: self.within }
+        Ready {
+            port,
+            log: Some("Component type: SOURCE, name: ".into()),
+            hopeless: Some("No configuration found for this host".into()),
+            within: self.within,
+        }
     }
     fn has_metrics(&self) -> bool {
         true

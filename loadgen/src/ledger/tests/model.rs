@@ -86,9 +86,10 @@ impl Model {
     fn read(&mut self, file: FileId, id: Id) {
         self.files.entry(file).or_default().gone = false;
         let is_first = self.copies(id) == 0;
+        let is_issued = self.sends.contains_key(&id);
         let file = self.files.entry(file).or_default();
         file.records.push((id, false));
-        if is_first {
+        if is_first && is_issued {
             let later = |other: &&Id| other.0 == id.0 && other.1 > id.1;
             file.reordered += u64::from(file.first_copies.iter().any(|other| later(&other)));
             file.first_copies.push(id);

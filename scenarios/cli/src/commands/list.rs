@@ -21,7 +21,10 @@ pub(crate) fn list(what: &str) -> ExitCode {
 }
 
 fn scenarios() -> String {
-    shipped::summaries().iter().map(|(name, summary)| format!("{name:<22} {summary}\n")).collect()
+    shipped::summaries()
+        .iter()
+        .map(|(name, summary)| format!("{name:<22} {summary}\n"))
+        .collect()
 }
 
 /// A heading and its entries.
@@ -46,27 +49,105 @@ fn kinds() -> String {
     }
     text.push_str("\nstores  ([store] kind)\n");
     for kind in store::KINDS {
-        text.push_str(&format!("  {:<20} {} (providers: {})\n", kind.name, kind.summary, kind.providers.join(", ")));
+        text.push_str(&format!(
+            "  {:<20} {} (providers: {})\n",
+            kind.name,
+            kind.summary,
+            kind.providers.join(", ")
+        ));
         settings(&mut text, kind.settings);
     }
     text.push_str("\nfaults  ([[fault]] kind)\n");
     for kind in fault::KINDS {
-        text.push_str(&format!("  {:<20} {} Needs {}\n", kind.name, kind.summary, kind.needs));
+        text.push_str(&format!(
+            "  {:<20} {} Needs {}\n",
+            kind.name, kind.summary, kind.needs
+        ));
         settings(&mut text, kind.settings);
     }
     let pair = |name: &str, summary: &str| (name.to_owned(), summary.to_owned());
-    section(&mut text, "load goes into  ([load] into)", generator::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "payloads  ([load] payload)", payload::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "receivers", receiver::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "checkers", checker::CHECKERS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "report formats  (report --format)", format::KINDS.iter().map(|kind| pair(kind.name(), kind.summary())));
-    section(&mut text, "decoys  ([sut] defect)", decoy::DEFECTS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "the agent's sources", source::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "the agent's channels", channel::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "the agent's sinks", sink::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "the agent's interceptors", interceptor::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "the agent's selectors", selector::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
-    section(&mut text, "the agent's sink processors", sink_processor::KINDS.iter().map(|kind| pair(kind.name, kind.summary)));
+    section(
+        &mut text,
+        "load goes into  ([load] into)",
+        generator::KINDS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "payloads  ([load] payload)",
+        payload::KINDS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "receivers",
+        receiver::KINDS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "checkers",
+        checker::CHECKERS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "report formats  (report --format)",
+        format::KINDS
+            .iter()
+            .map(|kind| pair(kind.name(), kind.summary())),
+    );
+    section(
+        &mut text,
+        "decoys  ([sut] defect)",
+        decoy::DEFECTS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "the agent's sources",
+        source::KINDS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "the agent's channels",
+        channel::KINDS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "the agent's sinks",
+        sink::KINDS.iter().map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "the agent's interceptors",
+        interceptor::KINDS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "the agent's selectors",
+        selector::KINDS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
+    section(
+        &mut text,
+        "the agent's sink processors",
+        sink_processor::KINDS
+            .iter()
+            .map(|kind| pair(kind.name, kind.summary)),
+    );
     text
 }
 

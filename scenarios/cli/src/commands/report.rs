@@ -4,11 +4,11 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use flume_bench_reports::compare;
 use flume_bench_reports::format::{self, Input};
 use flume_bench_reports::record::{self, Known, RunRecord};
 use flume_bench_reports::series::Table;
 use flume_bench_reports::verdict::ExitCode as Code;
-use flume_bench_reports::compare;
 use flume_bench_scenarios::judge;
 
 use super::{exit, print, say};
@@ -19,8 +19,12 @@ pub(crate) fn write_all(dir: &Path, record: &RunRecord) -> Result<PathBuf, Strin
     let series = series_of(dir, record);
     let html = format::find("html").ok_or("there is no format html")?;
     let path = dir.join("report.html");
-    for rendered in html.render(&Input::new(record, &series)).map_err(|error| error.to_string())? {
-        std::fs::write(&path, rendered.text).map_err(|error| format!("{}: {error}", path.display()))?;
+    for rendered in html
+        .render(&Input::new(record, &series))
+        .map_err(|error| error.to_string())?
+    {
+        std::fs::write(&path, rendered.text)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(path)
 }
@@ -29,7 +33,10 @@ pub(crate) fn write_all(dir: &Path, record: &RunRecord) -> Result<PathBuf, Strin
 pub(crate) fn show(dir: &Path, record: &RunRecord) {
     let series = series_of(dir, record);
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let input = Input { colour, ..Input::new(record, &series) };
+    let input = Input {
+        colour,
+        ..Input::new(record, &series)
+    };
     match format::find("terminal").map(|terminal| terminal.render(&input)) {
         Some(Ok(all)) => all.iter().for_each(|one| print(&one.text)),
         Some(Err(error)) => say(&error.to_string()),
@@ -38,7 +45,11 @@ pub(crate) fn show(dir: &Path, record: &RunRecord) {
 }
 
 fn series_of(dir: &Path, record: &RunRecord) -> Known<Table> {
-    let path = dir.join(if record.series.path.is_empty() { "series.csv" } else { &record.series.path });
+    let path = dir.join(if record.series.path.is_empty() {
+        "series.csv"
+    } else {
+        &record.series.path
+    });
     Table::read(&path).map_or_else(|error| Known::unknown(error.to_string()), Known::Value)
 }
 
@@ -57,35 +68,70 @@ fn try_report(args: &Report) -> Result<ExitCode, String> {
     let (dir, mut shown) = read(args.run.as_deref())?;
     if args.judge {
         let again = judge::judge_stored(&dir)?;
-        let same = again.verdict == shown.verdict && again.counts == shown.counts && again.latencies == shown.latencies && again.checkers == shown.checkers;
-        say(if same { "judged again: the same counts, latencies and verdict" } else { "judged again: NOT the same as the stored record" });
+        let same = again.verdict == shown.verdict
+            && again.counts == shown.counts
+            && again.latencies == shown.latencies
+            && again.checkers == shown.checkers;
+        say(if same {
+            "judged again: the same counts, latencies and verdict"
+        } else {
+            "judged again: NOT the same as the stored record"
+        });
         shown = again;
     }
     if let Some(other) = &args.compare {
         let (other_dir, other) = read(Some(other))?;
-        let name = |dir: &Path| dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        print(&compare::terminal(&shown, &other, [&name(&dir), &name(&other_dir)], 100, std::io::stdout().is_terminal()));
+        let name = |dir: &Path| {
+            dir.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default()
+        };
+        print(&compare::terminal(
+            &shown,
+            &other,
+            [&name(&dir), &name(&other_dir)],
+            100,
+            std::io::stdout().is_terminal(),
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     let format = format::find(&args.format).ok_or_else(|| {
         let names: Vec<&str> = format::KINDS.iter().map(|format| format.name()).collect();
-        format!("there is no format {} (there are: {})", args.format, names.join(", "))
+        format!(
+            "there is no format {} (there are: {})",
+            args.format,
+            names.join(", ")
+        )
     })?;
     let series = series_of(&dir, &shown);
-    let colour = args.output.is_none() && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let rendered = format.render(&Input { colour, ..Input::new(&shown, &series) }).map_err(|error| error.to_string())?;
+    let colour = args.output.is_none()
+        && std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none();
+    let rendered = format
+        .render(&Input {
+            colour,
+            ..Input::new(&shown, &series)
+        })
+        .map_err(|error| error.to_string())?;
     match &args.output {
         None => rendered.iter().for_each(|one| print(&one.text)),
-        Some(path) if rendered.len() == 1 => std::fs::write(path, &rendered[0].text).map_err(|error| format!("failed to write {}: {error}", path.display()))?,
+        Some(path) if rendered.len() == 1 => std::fs::write(path, &rendered[0].text)
+            .map_err(|error| format!("failed to write {}: {error}", path.display()))?,
         Some(path) => {
-            std::fs::create_dir_all(path).map_err(|error| format!("failed to make {}: {error}", path.display()))?;
+            std::fs::create_dir_all(path)
+                .map_err(|error| format!("failed to make {}: {error}", path.display()))?;
             for one in &rendered {
                 let file = path.join(one.file_name);
-                std::fs::write(&file, &one.text).map_err(|error| format!("failed to write {}: {error}", file.display()))?;
+                std::fs::write(&file, &one.text)
+                    .map_err(|error| format!("failed to write {}: {error}", file.display()))?;
             }
         }
     }
-    Ok(exit(if args.judge { shown.exit_code } else { Code::Pass }))
+    Ok(exit(if args.judge {
+        shown.exit_code
+    } else {
+        Code::Pass
+    }))
 }
 
 /// The run's directory and its record.
@@ -94,16 +140,30 @@ fn read(run: Option<&Path>) -> Result<(PathBuf, RunRecord), String> {
         Some(path) => path.to_owned(),
         None => newest()?,
     };
-    let (dir, file) = if path.is_dir() { (path.clone(), path.join(judge::RECORD)) } else { (path.parent().unwrap_or(Path::new(".")).to_owned(), path) };
+    let (dir, file) = if path.is_dir() {
+        (path.clone(), path.join(judge::RECORD))
+    } else {
+        (path.parent().unwrap_or(Path::new(".")).to_owned(), path)
+    };
     if !file.exists() && dir.join("journal.bin").exists() {
-        say(&format!("{} has no record; judging it from its journal", dir.display()));
+        say(&format!(
+            "{} has no record; judging it from its journal",
+            dir.display()
+        ));
         return Ok((dir.clone(), judge::judge_stored(&dir)?));
     }
-    record::read(&file).map(|record| (dir, record)).map_err(|error| error.to_string())
+    record::read(&file)
+        .map(|record| (dir, record))
+        .map_err(|error| error.to_string())
 }
 
 fn newest() -> Result<PathBuf, String> {
-    let entries = std::fs::read_dir("runs").map_err(|_| "there are no runs here: name a run's directory")?;
-    let all = entries.flatten().map(|entry| entry.path()).filter(|path| path.join("journal.bin").exists());
-    all.max().ok_or_else(|| "there are no runs under runs/: name a run's directory".into())
+    let entries =
+        std::fs::read_dir("runs").map_err(|_| "there are no runs here: name a run's directory")?;
+    let all = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("journal.bin").exists());
+    all.max()
+        .ok_or_else(|| "there are no runs under runs/: name a run's directory".into())
 }

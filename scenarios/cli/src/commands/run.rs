@@ -16,17 +16,33 @@ use super::{exit, print, report, say, say_problems, tools};
 use crate::args::{Check, Doctor, Overriding, Run};
 
 fn load(name: &str, overriding: &Overriding) -> Result<Scenario, Vec<Problem>> {
-    let path = shipped::find(name).map_err(|error| vec![Problem::of_machine(format!("the shipped scenario {name} could not be written to the cache: {error}"), "set FLUME_BENCH_LIBS to a directory that can be written")])?;
-    let overrides = Overrides { sut: overriding.sut.clone(), provider: overriding.provider.clone(), seed: overriding.seed, set: overriding.set.clone() };
+    let path = shipped::find(name).map_err(|error| {
+        vec![Problem::of_machine(
+            format!("the shipped scenario {name} could not be written to the cache: {error}"),
+            "set FLUME_BENCH_LIBS to a directory that can be written",
+        )]
+    })?;
+    let overrides = Overrides {
+        sut: overriding.sut.clone(),
+        provider: overriding.provider.clone(),
+        seed: overriding.seed,
+        set: overriding.set.clone(),
+    };
     scenario::load(&path, &overrides)
 }
 
 /// `flume-bench run`.
 pub(crate) fn run(args: &Run, command_line: Vec<String>) -> ExitCode {
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ] {
         // The first one ends the run in good order, a second one at once.
-        let registered = signal_hook::flag::register_conditional_shutdown(signal, 3, Arc::clone(&interrupted)).and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)));
+        let registered =
+            signal_hook::flag::register_conditional_shutdown(signal, 3, Arc::clone(&interrupted))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)));
         if let Err(error) = registered {
             say(&format!("the signal {signal} cannot be caught: {error}"));
         }
@@ -35,19 +51,43 @@ pub(crate) fn run(args: &Run, command_line: Vec<String>) -> ExitCode {
         Ok(scenario) => scenario,
         Err(problems) => return say_problems(&problems),
     };
-    let run_id = match args.run_id.as_deref().map(|text| u64::from_str_radix(text, 16)) {
+    let run_id = match args
+        .run_id
+        .as_deref()
+        .map(|text| u64::from_str_radix(text, 16))
+    {
         None => None,
         Some(Ok(id)) => Some(id),
-        Some(Err(_)) => return say_problems(&[Problem::of_machine(format!("--run-id {} is not understood", args.run_id.as_deref().unwrap_or("")), "write up to 16 hexadecimal digits")]),
+        Some(Err(_)) => {
+            return say_problems(&[Problem::of_machine(
+                format!(
+                    "--run-id {} is not understood",
+                    args.run_id.as_deref().unwrap_or("")
+                ),
+                "write up to 16 hexadecimal digits",
+            )]);
+        }
     };
-    let options = Options { runs: args.runs.clone(), run_id, keep_going: args.keep_going, quiet: args.quiet, command_line, tools: tools(), interrupted };
+    let options = Options {
+        runs: args.runs.clone(),
+        run_id,
+        keep_going: args.keep_going,
+        quiet: args.quiet,
+        command_line,
+        tools: tools(),
+        interrupted,
+    };
     let outcome = match runner::run(&scenario, &options) {
         Ok(outcome) => outcome,
         Err(problems) => return say_problems(&problems),
     };
     let html = report::write_all(&outcome.dir, &outcome.record);
     if args.quiet {
-        print(&format!("{}: {}\n", outcome.record.verdict.as_str(), outcome.record.reasons.first().map_or("", String::as_str)));
+        print(&format!(
+            "{}: {}\n",
+            outcome.record.verdict.as_str(),
+            outcome.record.reasons.first().map_or("", String::as_str)
+        ));
     } else {
         report::show(&outcome.dir, &outcome.record);
         match html {
@@ -74,7 +114,15 @@ pub(crate) fn check(args: &Check) -> ExitCode {
 }
 
 fn options_for_check() -> Options {
-    Options { runs: PathBuf::from("runs"), run_id: None, keep_going: false, quiet: true, command_line: Vec::new(), tools: tools(), interrupted: Arc::default() }
+    Options {
+        runs: PathBuf::from("runs"),
+        run_id: None,
+        keep_going: false,
+        quiet: true,
+        command_line: Vec::new(),
+        tools: tools(),
+        interrupted: Arc::default(),
+    }
 }
 
 /// What would happen when.
@@ -82,9 +130,20 @@ fn timeline(scenario: &Scenario) -> String {
     let mut text = String::new();
     let mut line = |words: String| text.push_str(&(words + "\n"));
     let load = &scenario.load;
-    line(format!("scenario   {} (seed {})", scenario.name, scenario.seed));
-    line(format!("system     {} into {} ({})", scenario.sut.driver.name(), scenario.store.kind(), scenario.store.provider()));
-    line(format!("load       {}/s into {}, batches of {}, {} connections, {} bodies of {} bytes", load.rate, load.into, load.batch, load.connections, load.payload, load.body));
+    line(format!(
+        "scenario   {} (seed {})",
+        scenario.name, scenario.seed
+    ));
+    line(format!(
+        "system     {} into {} ({})",
+        scenario.sut.driver.name(),
+        scenario.store.kind(),
+        scenario.store.provider()
+    ));
+    line(format!(
+        "load       {}/s into {}, batches of {}, {} connections, {} bodies of {} bytes",
+        load.rate, load.into, load.batch, load.connections, load.payload, load.body
+    ));
     let warm_up = scenario.phases.warm_up;
     line(format!("{:>9}  warm_up", "0s"));
     line(format!("{:>9}  steady", show_duration(warm_up)));
@@ -100,18 +159,33 @@ fn timeline(scenario: &Scenario) -> String {
         };
         line(format!("{at:>9}    {}", fault.describe()));
     }
-    line(format!("{:>9}  load ends; drain, at most {}", show_duration(warm_up + scenario.phases.steady), show_duration(scenario.phases.drain_deadline)));
+    line(format!(
+        "{:>9}  load ends; drain, at most {}",
+        show_duration(warm_up + scenario.phases.steady),
+        show_duration(scenario.phases.drain_deadline)
+    ));
     for (name, limit) in &scenario.objectives.counts {
         line(format!("objective  {name} at most {limit}"));
     }
     for objective in &scenario.objectives.latencies {
-        line(format!("objective  {} at most {}", objective.key, show_duration(objective.limit)));
+        line(format!(
+            "objective  {} at most {}",
+            objective.key,
+            show_duration(objective.limit)
+        ));
     }
     for objective in &scenario.objectives.during {
-        line(format!("objective  {} at most {} inside fault windows", objective.key, show_duration(objective.limit)));
+        line(format!(
+            "objective  {} at most {} inside fault windows",
+            objective.key,
+            show_duration(objective.limit)
+        ));
     }
     if let Some(limit) = scenario.objectives.drained_within {
-        line(format!("objective  drained within {}", show_duration(limit)));
+        line(format!(
+            "objective  drained within {}",
+            show_duration(limit)
+        ));
     }
     text
 }
@@ -123,7 +197,10 @@ pub(crate) fn doctor(args: &Doctor) -> ExitCode {
             Ok(scenario) => {
                 let problems = runner::preflight(&scenario, &options_for_check());
                 if problems.is_empty() {
-                    print(&format!("everything that {} needs is here\n", scenario.name));
+                    print(&format!(
+                        "everything that {} needs is here\n",
+                        scenario.name
+                    ));
                     return ExitCode::SUCCESS;
                 }
                 say_problems(&problems)
@@ -139,14 +216,44 @@ fn doctor_all() -> ExitCode {
     let tools = tools();
     let found = |name: &str, problem: Option<Problem>| match problem {
         None => print(&format!("here     {name}\n")),
-        Some(problem) => print(&format!("missing  {name}: {}\n", problem.remedy.unwrap_or(problem.message))),
+        Some(problem) => print(&format!(
+            "missing  {name}: {}\n",
+            problem.remedy.unwrap_or(problem.message)
+        )),
     };
-    print(&format!("here     drivers {}\n", sut::KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")));
-    print(&format!("here     stores {}\n", store::KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")));
+    print(&format!(
+        "here     drivers {}\n",
+        sut::KINDS
+            .iter()
+            .map(|kind| kind.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
+    print(&format!(
+        "here     stores {}\n",
+        store::KINDS
+            .iter()
+            .map(|kind| kind.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
     found("a JVM", tools.check_java());
-    found("Hadoop 3.3.6 (hdfs, provider local)", tools.check_jars("hdfs-3.3.6", "Hadoop"));
-    found("Apache Flume 1.11 (driver flume)", tools.check_jars("flume-1.11.0", "Apache Flume"));
-    let rsyslog = flume_bench_scenarios::tools::find_program("rsyslogd").is_none().then(|| Problem::of_machine("no rsyslogd", "apt-get install rsyslog, or ci/setup rsyslog"));
+    found(
+        "Hadoop 3.3.6 (hdfs, provider local)",
+        tools.check_jars("hdfs-3.3.6", "Hadoop"),
+    );
+    found(
+        "Apache Flume 1.11 (driver flume)",
+        tools.check_jars("flume-1.11.0", "Apache Flume"),
+    );
+    let rsyslog = flume_bench_scenarios::tools::find_program("rsyslogd")
+        .is_none()
+        .then(|| {
+            Problem::of_machine(
+                "no rsyslogd",
+                "apt-get install rsyslog, or ci/setup rsyslog",
+            )
+        });
     found("rsyslog (files.toml)", rsyslog);
     ExitCode::SUCCESS
 }

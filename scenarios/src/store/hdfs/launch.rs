@@ -33,10 +33,20 @@ pub(super) fn start(hdfs: &Hdfs, world: &World, tools: &Tools) -> Result<Running
         return start_external(hdfs, world, tools, rpc, http);
     }
     let show = |error: io::Error| error.to_string();
-    let namenode = NameNode { rpc: free_port().map_err(show)?, http: free_port().map_err(show)? };
-    let nodes: Vec<DataNode> = (1..=hdfs.datanodes).map(data_node).collect::<io::Result<_>>().map_err(show)?;
+    let namenode = NameNode {
+        rpc: free_port().map_err(show)?,
+        http: free_port().map_err(show)?,
+    };
+    let nodes: Vec<DataNode> = (1..=hdfs.datanodes)
+        .map(data_node)
+        .collect::<io::Result<_>>()
+        .map_err(show)?;
     let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-    let proxied = world.add_link("agent->namenode", &[SocketAddr::from(([127, 0, 0, 1], 0))], &[local(namenode.rpc)])?;
+    let proxied = world.add_link(
+        "agent->namenode",
+        &[SocketAddr::from(([127, 0, 0, 1], 0))],
+        &[local(namenode.rpc)],
+    )?;
     for node in &nodes {
         let ports = [node.data, node.ipc, node.http];
         let listen = ports.map(|port| SocketAddr::V4(SocketAddrV4::new(node.announced, port)));
@@ -44,7 +54,12 @@ pub(super) fn start(hdfs: &Hdfs, world: &World, tools: &Tools) -> Result<Running
         let others = nodes.iter().filter(|other| other.number != node.number);
         let mut peers = vec!["agent".to_owned()];
         peers.extend(others.map(|other| format!("datanode{}", other.number)));
-        world.add_shared_link(&format!("datanode{}", node.number), &peers, &listen, &upstream)?;
+        world.add_shared_link(
+            &format!("datanode{}", node.number),
+            &peers,
+            &listen,
+            &upstream,
+        )?;
     }
     if hdfs.provider == "local" {
         start_jvms(hdfs, world, tools, namenode, &nodes)?;
@@ -54,6 +69,7 @@ pub(super) fn start(hdfs: &Hdfs, world: &World, tools: &Tools) -> Result<Running
     let address = proxied.to_string();
     write_client_conf(hdfs, &world.dir().path("conf"), &address).map_err(show)?;
     let webhdfs = format!("127.0.0.1:{}", namenode.http);
+    warm_up(&webhdfs)?;
     Ok(RunningHdfs {
         namenode: address,
         direct: format!("127.0.0.1:{}", namenode.rpc),
@@ -68,13 +84,32 @@ pub(super) fn start(hdfs: &Hdfs, world: &World, tools: &Tools) -> Result<Running
     })
 }
 
-fn start_external(hdfs: &Hdfs, world: &World, tools: &Tools, rpc: &str, http: &str) -> Result<RunningHdfs, String> {
+fn start_external(
+    hdfs: &Hdfs,
+    world: &World,
+    tools: &Tools,
+    rpc: &str,
+    http: &str,
+) -> Result<RunningHdfs, String> {
     use std::net::ToSocketAddrs;
-    let upstream = rpc.to_socket_addrs().map_err(|error| format!("{rpc}: {error}"))?.next().ok_or_else(|| format!("{rpc} is no address"))?;
-    let proxied = world.add_link("agent->namenode", &[SocketAddr::from(([127, 0, 0, 1], 0))], &[upstream])?;
+    let upstream = rpc
+        .to_socket_addrs()
+        .map_err(|error| format!("{rpc}: {error}"))?
+        .next()
+        .ok_or_else(|| format!("{rpc} is no address"))?;
+    let proxied = world.add_link(
+        "agent->namenode",
+        &[SocketAddr::from(([127, 0, 0, 1], 0))],
+        &[upstream],
+    )?;
     let address = proxied.to_string();
-    write_client_conf(hdfs, &world.dir().path("conf"), &address).map_err(|error| error.to_string())?;
-    let path = format!("{}/{:016x}", hdfs.path.trim_end_matches('/'), world.dir().run);
+    write_client_conf(hdfs, &world.dir().path("conf"), &address)
+        .map_err(|error| error.to_string())?;
+    let path = format!(
+        "{}/{:016x}",
+        hdfs.path.trim_end_matches('/'),
+        world.dir().run
+    );
     Ok(RunningHdfs {
         namenode: address,
         direct: rpc.to_owned(),
@@ -102,7 +137,10 @@ fn data_node(number: u8) -> io::Result<DataNode> {
 
 /// `core-site.xml` and `hdfs-site.xml` for the agent, Java's or ours.
 fn write_client_conf(hdfs: &Hdfs, conf: &Path, namenode: &str) -> io::Result<()> {
-    fs::write(conf.join("core-site.xml"), xml(&[("fs.defaultFS", format!("hdfs://{namenode}"))]))?;
+    fs::write(
+        conf.join("core-site.xml"),
+        xml(&[("fs.defaultFS", format!("hdfs://{namenode}"))]),
+    )?;
     let site = [
         ("dfs.replication", hdfs.replication.to_string()),
         ("dfs.client.use.datanode.hostname", "true".to_owned()),
@@ -113,27 +151,69 @@ fn write_client_conf(hdfs: &Hdfs, conf: &Path, namenode: &str) -> io::Result<()>
 fn xml(properties: &[(&str, String)]) -> String {
     let mut text = String::from("<configuration>\n");
     for (name, value) in properties {
-        text.push_str(&format!("  <property><name>{name}</name><value>{value}</value></property>\n"));
+        text.push_str(&format!(
+            "  <property><name>{name}</name><value>{value}</value></property>\n"
+        ));
     }
     text + "</configuration>\n"
 }
 
-fn start_embedded(hdfs: &Hdfs, world: &World, tools: &Tools, namenode: NameNode, nodes: &[DataNode]) -> Result<(), String> {
+fn start_embedded(
+    hdfs: &Hdfs,
+    world: &World,
+    tools: &Tools,
+    namenode: NameNode,
+    nodes: &[DataNode],
+) -> Result<(), String> {
     let program = tools.program.to_string_lossy().into_owned();
     let directory = |role: &str| world.dir().path(&format!("store/{role}"));
-    let words = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+    let words =
+        |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
     let mut argv = vec![program.clone()];
-    argv.extend(words(&["store", "namenode", "--rpc", &namenode.rpc.to_string(), "--http", &namenode.http.to_string(), "--replication", &hdfs.replication.to_string(), "--dir"]));
+    argv.extend(words(&[
+        "store",
+        "namenode",
+        "--rpc",
+        &namenode.rpc.to_string(),
+        "--http",
+        &namenode.http.to_string(),
+        "--replication",
+        &hdfs.replication.to_string(),
+        "--dir",
+    ]));
     argv.push(directory("namenode").to_string_lossy().into_owned());
     start_node(world, "namenode", argv, jmx_ready(namenode.http, 0))?;
     for node in nodes {
         let role = format!("datanode{}", node.number);
         let mut argv = vec![program.clone()];
-        argv.extend(words(&["store", "datanode", "--number", &node.number.to_string(), "--announce", &node.announced.to_string()]));
-        argv.extend(words(&["--data", &node.data.to_string(), "--ipc", &node.ipc.to_string(), "--http", &node.http.to_string()]));
-        argv.extend(words(&["--namenode", &format!("127.0.0.1:{}", namenode.rpc), "--dir"]));
+        argv.extend(words(&[
+            "store",
+            "datanode",
+            "--number",
+            &node.number.to_string(),
+            "--announce",
+            &node.announced.to_string(),
+        ]));
+        argv.extend(words(&[
+            "--data",
+            &node.data.to_string(),
+            "--ipc",
+            &node.ipc.to_string(),
+            "--http",
+            &node.http.to_string(),
+        ]));
+        argv.extend(words(&[
+            "--namenode",
+            &format!("127.0.0.1:{}", namenode.rpc),
+            "--dir",
+        ]));
         argv.push(directory(&role).to_string_lossy().into_owned());
-        start_node(world, &role, argv, jmx_ready(namenode.http, usize::from(node.number)))?;
+        start_node(
+            world,
+            &role,
+            argv,
+            jmx_ready(namenode.http, usize::from(node.number)),
+        )?;
     }
     Ok(())
 }
@@ -143,17 +223,55 @@ fn start_node(world: &World, role: &str, argv: Vec<String>, ready: Ready) -> Res
     world.start(Spawn::new(role, argv, log), ready)
 }
 
-fn start_jvms(hdfs: &Hdfs, world: &World, tools: &Tools, namenode: NameNode, nodes: &[DataNode]) -> Result<(), String> {
+fn start_jvms(
+    hdfs: &Hdfs,
+    world: &World,
+    tools: &Tools,
+    namenode: NameNode,
+    nodes: &[DataNode],
+) -> Result<(), String> {
     let show = |error: io::Error| error.to_string();
     let conf = prepare_conf(hdfs, world, "namenode", namenode, None).map_err(show)?;
-    let format = jvm(tools, &conf, "org.apache.hadoop.hdfs.server.namenode.NameNode", &["-format", "-force", "-nonInteractive"]);
-    world.run_to_end(Spawn::new("namenode-format", format, world.dir().path("store/format.log")), Duration::from_secs(90))?;
-    start_node(world, "namenode", jvm(tools, &conf, "org.apache.hadoop.hdfs.server.namenode.NameNode", &[]), jmx_ready(namenode.http, 0))?;
+    let format = jvm(
+        tools,
+        &conf,
+        "org.apache.hadoop.hdfs.server.namenode.NameNode",
+        &["-format", "-force", "-nonInteractive"],
+    );
+    world.run_to_end(
+        Spawn::new(
+            "namenode-format",
+            format,
+            world.dir().path("store/format.log"),
+        ),
+        Duration::from_secs(90),
+    )?;
+    start_node(
+        world,
+        "namenode",
+        jvm(
+            tools,
+            &conf,
+            "org.apache.hadoop.hdfs.server.namenode.NameNode",
+            &[],
+        ),
+        jmx_ready(namenode.http, 0),
+    )?;
     for node in nodes {
         let role = format!("datanode{}", node.number);
         let conf = prepare_conf(hdfs, world, &role, namenode, Some(node)).map_err(show)?;
-        let argv = jvm(tools, &conf, "org.apache.hadoop.hdfs.server.datanode.DataNode", &[]);
-        start_node(world, &role, argv, jmx_ready(namenode.http, usize::from(node.number)))?;
+        let argv = jvm(
+            tools,
+            &conf,
+            "org.apache.hadoop.hdfs.server.datanode.DataNode",
+            &[],
+        );
+        start_node(
+            world,
+            &role,
+            argv,
+            jmx_ready(namenode.http, usize::from(node.number)),
+        )?;
     }
     Ok(())
 }
@@ -161,8 +279,22 @@ fn start_jvms(hdfs: &Hdfs, world: &World, tools: &Tools, namenode: NameNode, nod
 /// Small heaps and the quick compiler: a node must start fast and leave the processors to the
 /// system under test.
 fn jvm(tools: &Tools, conf: &Path, class: &str, arguments: &[&str]) -> Vec<String> {
-    let mut argv: Vec<String> = ["java", "--add-opens=java.base/java.lang=ALL-UNNAMED", "-Djava.net.preferIPv4Stack=true", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m", "-cp"].map(str::to_owned).into();
-    argv.push(format!("{}:{}/*", conf.display(), tools.jars(JARS).display()));
+    let mut argv: Vec<String> = [
+        "java",
+        "--add-opens=java.base/java.lang=ALL-UNNAMED",
+        "-Djava.net.preferIPv4Stack=true",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xmx512m",
+        "-cp",
+    ]
+    .map(str::to_owned)
+    .into();
+    argv.push(format!(
+        "{}:{}/*",
+        conf.display(),
+        tools.jars(JARS).display()
+    ));
     argv.push(class.to_owned());
     argv.extend(arguments.iter().map(|word| (*word).to_owned()));
     argv
@@ -171,7 +303,13 @@ fn jvm(tools: &Tools, conf: &Path, class: &str, arguments: &[&str]) -> Vec<Strin
 const LOG4J: &str = "log4j.rootLogger=INFO,stderr\nlog4j.appender.stderr=org.apache.log4j.ConsoleAppender\nlog4j.appender.stderr.target=System.err\nlog4j.appender.stderr.layout=org.apache.log4j.PatternLayout\nlog4j.appender.stderr.layout.ConversionPattern=%d{ISO8601} %p %c{1}: %m%n\nlog4j.logger.org.apache.hadoop.hdfs.StateChange=WARN\nlog4j.logger.BlockStateChange=WARN\n";
 
 /// The configuration directory of one node. Hadoop wants its (empty) web applications there too.
-fn prepare_conf(hdfs: &Hdfs, world: &World, role: &str, namenode: NameNode, node: Option<&DataNode>) -> io::Result<PathBuf> {
+fn prepare_conf(
+    hdfs: &Hdfs,
+    world: &World,
+    role: &str,
+    namenode: NameNode,
+    node: Option<&DataNode>,
+) -> io::Result<PathBuf> {
     let conf = world.dir().path(&format!("store/{role}-conf"));
     for application in ["hdfs", "datanode", "static"] {
         let directory = conf.join("webapps").join(application).join("WEB-INF");
@@ -182,7 +320,10 @@ fn prepare_conf(hdfs: &Hdfs, world: &World, role: &str, namenode: NameNode, node
     let data = world.dir().path("store");
     let core = [
         ("fs.defaultFS", format!("hdfs://127.0.0.1:{}", namenode.rpc)),
-        ("hadoop.tmp.dir", data.join("tmp").to_string_lossy().into_owned()),
+        (
+            "hadoop.tmp.dir",
+            data.join("tmp").to_string_lossy().into_owned(),
+        ),
     ];
     fs::write(conf.join("core-site.xml"), xml(&core))?;
     let file = |part: &str| format!("file://{}", data.join(part).display());
@@ -190,10 +331,16 @@ fn prepare_conf(hdfs: &Hdfs, world: &World, role: &str, namenode: NameNode, node
         ("dfs.replication", hdfs.replication.to_string()),
         ("dfs.namenode.name.dir", file("namenode")),
         ("dfs.namenode.rpc-bind-host", "127.0.0.1".into()),
-        ("dfs.namenode.http-address", format!("127.0.0.1:{}", namenode.http)),
+        (
+            "dfs.namenode.http-address",
+            format!("127.0.0.1:{}", namenode.http),
+        ),
         ("dfs.client.use.datanode.hostname", "true".into()),
         ("dfs.datanode.use.datanode.hostname", "true".into()),
-        ("dfs.namenode.datanode.registration.ip-hostname-check", "false".into()),
+        (
+            "dfs.namenode.datanode.registration.ip-hostname-check",
+            "false".into(),
+        ),
         ("dfs.permissions.enabled", "false".into()),
         ("dfs.namenode.safemode.extension", "0".into()),
         ("dfs.heartbeat.interval", "1".into()),
@@ -201,7 +348,11 @@ fn prepare_conf(hdfs: &Hdfs, world: &World, role: &str, namenode: NameNode, node
     ];
     if let Some(node) = node {
         site.push(("dfs.datanode.data.dir", file(role)));
-        for (name, port) in [("dfs.datanode.address", node.data), ("dfs.datanode.ipc.address", node.ipc), ("dfs.datanode.http.address", node.http)] {
+        for (name, port) in [
+            ("dfs.datanode.address", node.data),
+            ("dfs.datanode.ipc.address", node.ipc),
+            ("dfs.datanode.http.address", node.http),
+        ] {
             site.push((name, format!("127.0.0.1:{port}")));
         }
         site.push(("dfs.datanode.hostname", node.announced.to_string()));
@@ -213,22 +364,49 @@ fn prepare_conf(hdfs: &Hdfs, world: &World, role: &str, namenode: NameNode, node
 /// Ready when the NameNode says that it works and knows so many living DataNodes.
 fn jmx_ready(http: u16, live: usize) -> Ready {
     Ready::when(Duration::from_secs(60), move || {
-        let url = format!("http://127.0.0.1:{http}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState");
+        let url = format!(
+            "http://127.0.0.1:{http}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
+        );
         let Ok(text) = get(&url) else { return false };
-        let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) else { return false };
+        let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) else {
+            return false;
+        };
         let bean = &value["beans"][0];
-        bean["FSState"] == "Operational" && bean["NumLiveDataNodes"].as_u64().unwrap_or(0) >= live as u64 || (live == 0 && bean["FSState"].is_string())
+        bean["FSState"] == "Operational"
+            && bean["NumLiveDataNodes"].as_u64().unwrap_or(0) >= live as u64
+            || (live == 0 && bean["FSState"].is_string())
     })
 }
 
+/// Asks for a listing once. A JVM loads half its web server at the first question, and that must
+/// not look like a store that cannot be read.
+fn warm_up(webhdfs: &str) -> Result<(), String> {
+    let url = format!("http://{webhdfs}/webhdfs/v1/?op=LISTSTATUS&user.name=flume");
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build()
+        .into();
+    agent
+        .get(&url)
+        .call()
+        .map(drop)
+        .map_err(|error| format!("the NameNode does not answer {url}: {error}"))
+}
+
 fn get(url: &str) -> Result<String, ureq::Error> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(2))).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(2)))
+        .build()
+        .into();
     agent.get(url).call()?.body_mut().read_to_string()
 }
 
 /// The server's own word on its version.
 fn version(http: &str) -> Option<String> {
-    let text = get(&format!("http://{http}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo")).ok()?;
+    let text = get(&format!(
+        "http://{http}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
+    ))
+    .ok()?;
     let value: serde_json::Value = serde_json::from_str(&text).ok()?;
     let version = value["beans"][0]["SoftwareVersion"].as_str()?;
     Some(version.to_owned())
