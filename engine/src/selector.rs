@@ -38,4 +38,3 @@ pub trait Selector: Send + Sync + Debug {
     /// The routes of a batch, required ones in the order of the source's list.
     fn select(&self, batch: &Batch) -> Vec<Route>;
 }
-

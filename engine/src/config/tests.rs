@@ -297,6 +297,20 @@ fn each_defect_is_said_with_its_place() {
             0,
             0,
         ),
+        (
+            "r1.type = seq",
+            "r1.type = netcat\na1.sources.r1.bind = 127.0.0.1\na1.sources.r1.port = 70000",
+            "flume.conf:6: a1.sources.r1.port: 70000 is more than 65535; a1.sources.r1 is left out",
+            0,
+            1,
+        ),
+        (
+            "r1.type = seq",
+            "r1.type = netcat\na1.sources.r1.bind = 127.0.0.1",
+            "flume.conf:4: a1.sources.r1.port: required by source type netcat",
+            0,
+            1,
+        ),
     ];
     let mut failures = Vec::new();
     for (old, new, expected, sources, sinks) in all {
@@ -456,4 +470,45 @@ fn every_example_builds() {
     walk(crate::interceptor::KINDS);
     walk(crate::selector::KINDS);
     walk(crate::sink_processor::KINDS);
+}
+
+/// The two configurations of the requirements' appendix: no problem, and everything is taken.
+#[test]
+fn the_configurations_of_the_appendix_run_as_they_stand() {
+    let text = "\
+a1.sources.r1.type = exec
+a1.sources.r1.command = tail -F /path/to/logfile.log
+a1.sources.r1.channels = c1
+a1.channels.c1.type = memory
+a1.channels.c1.capacity = 1000
+a1.channels.c1.transactionCapacity = 100
+a1.sinks.s1.type = hdfs
+a1.sinks.s1.hdfs.path = hdfs://namenode:9000/flume_data/%y-%m-%d/
+a1.sinks.s1.hdfs.fileType = DataStream
+a1.sinks.s1.hdfs.rollSize = 10485760
+a1.sinks.s1.hdfs.rollCount = 10
+a1.sinks.s1.hdfs.writeFormat = Text
+a1.sinks.s1.hdfs.fileSuffix = .log
+a1.sources.r1.channels = c1
+a1.sinks.s1.channel = c1
+";
+    let file = text.replace("type = exec", "type = file").replace(
+        "command = tail -F /path/to/logfile.log",
+        "filepath = /path/to/logfile.log",
+    );
+    for text in [text.to_owned(), file] {
+        let report = checked(&text);
+        assert_eq!(report.problems, []);
+        assert_eq!(parts(&report), (vec!["r1"], vec!["s1"]));
+        let notices: Vec<_> = report.notices.iter().map(ToString::to_string).collect();
+        for said in [
+            "the 3 components configured are taken",
+            "channels: repeats line 3",
+        ] {
+            assert!(
+                notices.iter().any(|notice| notice.contains(said)),
+                "{notices:#?}"
+            );
+        }
+    }
 }
