@@ -3,6 +3,13 @@
 //! Needs Java and Hadoop's jars (`ci/setup hdfs`). Without them the test says so and passes, except
 //! in CI, where it fails.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "it is a test, and says what it measured"
+)]
+
 #[path = "hdfs/cluster.rs"]
 mod cluster;
 
