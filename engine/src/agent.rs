@@ -10,20 +10,20 @@
 //! that does not is named in the log and ends with the process.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::channel::ChannelError;
 use crate::clock::Clock;
 use crate::config::{ChannelPart, Plan};
 use crate::metrics::{Group, Member, Registry};
 use crate::runner::{self, Report, Stops, Surround};
-use crate::stop::Stop;
 
 /// How long sinks may drain their channels when the agent stops.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -78,8 +78,8 @@ type Work = Box<dyn FnOnce() + Send>;
 /// The threads of the sources, or of the sinks.
 #[derive(Debug, Default)]
 struct Running {
-    threads: Vec<JoinHandle<()>>,
-    names: BTreeSet<String>,
+    /// Each with its component.
+    threads: Vec<(String, JoinHandle<()>)>,
 }
 
 impl Agent {
@@ -149,11 +149,11 @@ impl Agent {
             } else {
                 &mut agent.sinks
             };
-            match thread::Builder::new()
-                .name(name.replace(' ', "-"))
-                .spawn(work)
-            {
-                Ok(thread) => running.threads.push(thread),
+            match thread::Builder::new().name(name.replace(' ', "-")).spawn({
+                let (component, reports) = (name.clone(), send.clone());
+                move || watched(component, &reports, work)
+            }) {
+                Ok(thread) => running.threads.push((name, thread)),
                 Err(source) => {
                     agent.stop(Duration::ZERO);
                     return Err(StartError::Thread {
@@ -162,7 +162,6 @@ impl Agent {
                     });
                 }
             }
-            running.names.insert(name);
         }
         Ok(agent)
     }
@@ -247,6 +246,19 @@ impl Agent {
     }
 }
 
+/// Does the work of a component's thread. A defect of one component ends that one alone; its open
+/// transactions are rolled back on the way out.
+fn watched(component: String, reports: &Sender<Report>, work: Work) {
+    if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+        error!(
+            component,
+            "has a defect (see the panic above) and runs no more; start the agent again"
+        );
+        // Nobody listens any more once the agent has given up waiting.
+        let _ = reports.send(Report::Ended(component));
+    }
+}
+
 /// Opens all channels, or none.
 fn open_channels(
     channels: &[(ChannelPart, Arc<Member>)],
@@ -266,23 +278,17 @@ fn open_channels(
 
 impl Running {
     /// Waits until all threads have ended, or for `limit`.
-    fn wait(&mut self, reports: &Receiver<Report>, limit: Duration) {
+    fn wait(&self, reports: &Receiver<Report>, limit: Duration) {
         let deadline = Instant::now() + limit;
-        while !self.names.is_empty() {
+        while !self.threads.iter().all(|(_, thread)| thread.is_finished()) {
             let left = deadline.saturating_duration_since(Instant::now());
-            // In steps, because a thread that panics ends without a report.
-            match reports.recv_timeout(left.min(Duration::from_millis(100))) {
-                Ok(Report::Ended(name)) => {
-                    self.names.remove(&name);
-                }
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    let all_over = self.threads.iter().all(JoinHandle::is_finished);
-                    if left.is_zero() || all_over {
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
+            if left.is_zero() {
+                return;
+            }
+            // In steps, because a thread reports its end a moment before it is gone.
+            match reports.recv_timeout(left.min(Duration::from_millis(20))) {
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => thread::yield_now(),
             }
         }
     }
@@ -290,21 +296,16 @@ impl Running {
     /// Joins the threads that end within `limit`; answers the components whose thread does not.
     fn join(&mut self, reports: &Receiver<Report>, limit: Duration) -> Vec<String> {
         self.wait(reports, limit);
-        let mut panicked = false;
-        let deadline = Instant::now() + Duration::from_secs(1);
-        for thread in self.threads.drain(..) {
-            // A thread that has reported its end needs a moment more to be gone.
-            while self.names.is_empty() && !thread.is_finished() && Instant::now() < deadline {
-                Stop::new().wait(Duration::from_millis(1));
-            }
+        let mut stuck = Vec::new();
+        for (component, thread) in self.threads.drain(..) {
             if thread.is_finished() {
-                panicked |= thread.join().is_err();
+                // Panics were caught and reported inside.
+                let _ = thread.join();
+            } else {
+                stuck.push(component);
             }
         }
-        if panicked {
-            warn!("a component's thread has panicked; see above");
-        }
-        std::mem::take(&mut self.names).into_iter().collect()
+        stuck
     }
 }
 

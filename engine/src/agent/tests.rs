@@ -2,14 +2,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::*;
-use crate::channel::memory::{Limits, MemoryChannel};
 use crate::channel::ArcChannel;
+use crate::channel::memory::{Limits, MemoryChannel};
 use crate::clock::FixedClock;
 use crate::config::{SinkPart, SourcePart};
 use crate::event::BatchBuilder;
 use crate::processor::ChannelProcessor;
 use crate::sink::{BoxError, Feed, Sink, Status, TAKE_WAIT};
 use crate::source::Source;
+use crate::stop::Stop;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -98,7 +99,7 @@ fn channel(capacity: usize) -> ArcChannel {
     Arc::new(MemoryChannel::new("c1", limits))
 }
 
-fn start(channel: &ArcChannel, source: Count, sink: Keep) -> Agent {
+fn start(channel: &ArcChannel, source: Count, sink: impl Sink + 'static) -> Agent {
     let processor = ChannelProcessor::replicating("r1", vec![Arc::clone(channel)]);
     let counters = Arc::clone(processor.counters());
     let plan = Plan {
@@ -261,4 +262,40 @@ fn a_source_that_cannot_open_is_reported_and_ends_when_the_agent_stops() {
             stuck: vec![]
         }
     );
+}
+
+#[test]
+fn a_defect_of_a_sink_ends_that_sink_and_keeps_its_events() {
+    #[derive(Debug)]
+    struct Defective;
+    impl Sink for Defective {
+        fn open(&mut self) -> Result<(), BoxError> {
+            Ok(())
+        }
+        fn process(&mut self, feed: &Feed<'_>) -> Result<Status, BoxError> {
+            let take = feed.channel.take(7, TAKE_WAIT)?;
+            assert!(take.is_empty(), "this panic is part of the test");
+            Ok(Status::Backoff)
+        }
+        fn close(&mut self) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+    let channel = channel(100);
+    let mut agent = start(
+        &channel,
+        Count {
+            events: 50,
+            failures: 0,
+        },
+        Defective,
+    );
+    let ended = Report::Ended("sink k1".to_owned());
+    assert!(std::iter::from_fn(|| agent.next_report(LONG)).any(|report| report == ended));
+    until("50 events in the channel", || channel.fill().events == 50);
+    let expected = Ended {
+        left: vec![("c1".to_owned(), 50)],
+        stuck: vec![],
+    };
+    assert_eq!(agent.stop(LONG), expected, "there is nobody to wait for");
 }
