@@ -67,7 +67,6 @@ fn described(scenario: &Scenario, index: usize, name: &str) -> Fault {
         .iter()
         .filter(|(key, _)| !["link", "target"].contains(&key.as_str()))
         .map(|(key, value)| (key.clone(), text(value)));
-    let warm_up = scenario.phases.warm_up.as_micros() as u64;
     Fault {
         name: name.into(),
         kind: plan.kind.into(),
@@ -75,7 +74,7 @@ fn described(scenario: &Scenario, index: usize, name: &str) -> Fault {
         parameters: parameters.collect(),
         planned: Planned {
             at_us: match &plan.when {
-                When::At(at) => Some(warm_up + at.as_micros() as u64),
+                When::At(at) => Some(at.as_micros() as u64),
                 When::Observed { .. } => None,
             },
             for_us: Some(plan.lasts.as_micros() as u64),

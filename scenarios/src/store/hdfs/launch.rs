@@ -335,7 +335,8 @@ fn prepare_conf(
             "dfs.namenode.http-address",
             format!("127.0.0.1:{}", namenode.http),
         ),
-        ("dfs.client.use.datanode.hostname", "true".into()),
+        // A DataNode serves WebHDFS with a client of its own, which must not go through the proxy.
+        ("dfs.client.use.datanode.hostname", "false".into()),
         ("dfs.datanode.use.datanode.hostname", "true".into()),
         (
             "dfs.namenode.datanode.registration.ip-hostname-check",
