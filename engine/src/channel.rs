@@ -2,7 +2,7 @@
 //!
 //! | kind | where the events are | after a crash |
 //! |---|---|---|
-//! | [`file`] | on disk | all there |
+//! | [`mod@file`] | on disk | all there |
 //! | [`memory`] | in memory | lost |
 //!
 //! One file per kind, one line in [`KINDS`]; every kind passes the suite in `conformance.rs`.
