@@ -14,7 +14,7 @@
 use std::fmt::Debug;
 
 use crate::kind::Kind;
-use crate::processor::ChannelProcessor;
+use crate::processor::{ChannelProcessor, ProcessError};
 use crate::stop::Stop;
 
 pub mod avro;
@@ -44,6 +44,15 @@ pub static KINDS: &[&Kind<BoxSource>] = &[
     &seq::KIND,
     &taildir::KIND,
 ];
+
+/// Takes a delivery that the agent's stop cut short for what it is: an ordinary end of `run`, not a
+/// failure. What was not delivered is the source's to report, or still where it was read from.
+pub(crate) fn stop_is_no_failure(outcome: Result<(), BoxError>) -> Result<(), BoxError> {
+    match outcome {
+        Err(error) if matches!(error.downcast_ref(), Some(ProcessError::Stopped { .. })) => Ok(()),
+        other => other,
+    }
+}
 
 /// A source. It lives on a thread of its own, which opens it, then runs it until the agent stops.
 ///

@@ -35,7 +35,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tracing::{info, warn};
 
-use super::{BoxError, BoxSource, Source};
+use super::{BoxError, BoxSource, Source, stop_is_no_failure};
 use crate::context::{ConfigError, Context};
 use crate::event::{BatchBuilder, TooLong};
 use crate::kind::{Form, Key, Kind};
@@ -161,7 +161,7 @@ impl Source for Exec {
                     )
                     .into());
                 }
-                Err(Failure::Other(error)) => return Err(error),
+                Err(Failure::Other(error)) => return stop_is_no_failure(Err(error)),
             }
             if !self.restart {
                 return Ok(());

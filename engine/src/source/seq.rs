@@ -8,7 +8,7 @@
 //! Guarantees: every number once and in order while the agent runs; a full channel makes it wait.
 //! A restart begins at 0. It fails only where its channels fail for good.
 
-use super::{BoxError, BoxSource, Source};
+use super::{BoxError, BoxSource, Source, stop_is_no_failure};
 use crate::context::{ConfigError, Context};
 use crate::event::BatchBuilder;
 use crate::kind::{Form, Key, Kind};
@@ -67,6 +67,12 @@ impl Source for Seq {
     }
 
     fn run(&mut self, out: &ChannelProcessor, stop: &Stop) -> Result<(), BoxError> {
+        stop_is_no_failure(self.count(out, stop))
+    }
+}
+
+impl Seq {
+    fn count(&mut self, out: &ChannelProcessor, stop: &Stop) -> Result<(), BoxError> {
         let mut digits = Vec::with_capacity(20);
         while self.next < self.total && !stop.is_set() {
             let end = self.next.saturating_add(self.batch_size).min(self.total);

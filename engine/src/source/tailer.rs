@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
-use super::BoxError;
+use super::{BoxError, stop_is_no_failure};
 use crate::event::BatchBuilder;
 use crate::processor::ChannelProcessor;
 use crate::stop::Stop;
@@ -182,7 +182,7 @@ impl Tailer {
             outcome
         });
         self.write_positions(true);
-        outcome
+        stop_is_no_failure(outcome)
     }
 
     fn follow(&mut self, out: &ChannelProcessor, stop: &Stop) -> Result<(), BoxError> {
