@@ -45,7 +45,7 @@
 //! All integers are little-endian. CRCs are CRC32C.
 //!
 //! **Segments.** The log is a sequence of files `segment-NNNNNNNNNN` in the data directory, numbered
-//! in the order of their creation, all of the same size: the smaller of `maxFileSize` and 32 MiB. A
+//! in the order of their creation, all of the same size: the smaller of `maxFileSize` and 16 MiB. A
 //! record that fits none gets a larger file of its own. A file is written once in full when it is
 //! created, because overwriting existing blocks commits twice as fast as extending a file. Its first
 //! 512 bytes, one sector, say what it is at present; all zeros: it is free.
@@ -108,7 +108,8 @@
 //!
 //! **Recycle.** A checkpoint notes the first record that still holds events. When it is durable, the
 //! segments before that record are retired, the oldest first: zero header, sync; then they wait for
-//! their next use. Two are kept, more are removed.
+//! their next use. Three are kept, more are removed; the last one is reserved for takes, so that a full
+//! disk can be drained.
 //!
 //! **Replay.** From the checkpoint's end, or, without a valid checkpoint, from the oldest
 //! segment. Each record must have the expected sequence, its epoch and both CRCs. The first place in
@@ -207,7 +208,7 @@ static KEYS: &[Key] = &[
         "maxFileSize",
         Form::POSITIVE,
         "1623195647",
-        "Bytes of a log file at most; 32 MiB are used at most.",
+        "Bytes of a log file at most; 16 MiB are used at most.",
     ),
     Key::or(
         "minimumRequiredSpace",
@@ -249,11 +250,11 @@ static KEYS: &[Key] = &[
 ];
 
 /// Segments are at most this long: zeroing one takes a moment, and space returns by segments.
-const SEGMENT_LIMIT: u64 = 32 << 20;
+const SEGMENT_LIMIT: u64 = 16 << 20;
 /// Smallest segment: one sector of header and room for small records.
 const SEGMENT_FLOOR: u64 = 4 << 10;
 /// Free segments kept for their next use.
-const SPARES: usize = 2;
+const SPARES: usize = 3;
 /// Bytes of events kept in memory. Half of what the channel may use: buffers for reading and
 /// writing, and batches in open transactions, come on top.
 const RESIDENT_LIMIT: u64 = 32 << 20;
@@ -326,7 +327,7 @@ impl FileChannel {
             minimum_space: ctx
                 .number("minimumRequiredSpace", 524_288_000u64)?
                 .max(1 << 20),
-            mutant: Mutant::default(),
+            mutant: Mutant::NONE,
         };
         let settings = Settings {
             transaction_capacity,

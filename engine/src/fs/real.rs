@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(&buffer[..8], b"\0\0\0hello");
         RealFs.rename(&one, &two).unwrap();
         RealFs.sync_dir(dir.path()).unwrap();
-        assert_eq!(RealFs.list(dir.path()).unwrap(), [two.clone()]);
+        assert_eq!(RealFs.list(dir.path()).unwrap(), std::slice::from_ref(&two));
         assert_eq!(RealFs.open(&two, true).unwrap().len().unwrap(), 8);
         RealFs.remove(&two).unwrap();
         assert_eq!(

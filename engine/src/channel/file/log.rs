@@ -21,6 +21,9 @@ use crate::fs::{File, Fs};
 /// Bytes that are put into one write at most, unless a single record is longer. Enough that the
 /// flush dominates, small enough that the buffer may stay allocated.
 const STAGING: usize = 4 << 20;
+/// Free segments that puts leave alone, so that takes can be logged when the disk is full: what
+/// drains a channel must not need the room that only draining makes.
+pub(super) const RESERVE: usize = 1;
 /// Zeros are written in pieces of this many bytes.
 const ZEROS: usize = 1 << 20;
 
@@ -243,12 +246,14 @@ impl Files {
         (inventory.segments.len(), inventory.spares.len())
     }
 
-    /// Prepares a free segment if there is none. Takes as long as writing a segment does; called
-    /// by the upkeep, so that the writer seldom has to.
+    /// Prepares free segments if there are too few. Takes as long as writing them does; called by
+    /// the upkeep, so that the writer seldom has to.
     pub(super) fn prepare_spare(&self) -> Result<(), FileError> {
-        if self.inventory().spares.is_empty() {
+        let (_, ready) = self.counts();
+        for _ in ready..=RESERVE {
             let spare = self.create(self.segment_size)?;
-            self.inventory().spares.push(spare);
+            // At the far end: a retired file, whose blocks are known to the disk, goes first.
+            self.inventory().spares.insert(0, spare);
         }
         Ok(())
     }
@@ -291,12 +296,16 @@ impl Files {
         }
     }
 
-    /// A free segment of at least `size` bytes.
-    fn take_spare(&self, size: u64) -> Result<Spare, FileError> {
+    /// A free segment of at least `size` bytes; one that is new, rather than one of the last `keep`.
+    fn take_spare(&self, size: u64, keep: usize) -> Result<Spare, FileError> {
         if size <= self.segment_size {
-            if let Some(spare) = self.inventory().spares.pop() {
+            let mut inventory = self.inventory();
+            if inventory.spares.len() > keep
+                && let Some(spare) = inventory.spares.pop()
+            {
                 return Ok(spare);
             }
+            drop(inventory);
             return self.create(self.segment_size);
         }
         self.create(size)
@@ -457,7 +466,8 @@ impl Writer {
             _ => 0,
         };
         if room(self) < first.span() {
-            self.roll(first.span())?;
+            let puts = drafts.iter().any(|draft| draft.kind == Kind::Put);
+            self.roll(first.span(), if puts { RESERVE } else { 0 })?;
         }
         let Some(segment) = self.current.clone() else {
             return Ok(Vec::new());
@@ -511,7 +521,7 @@ impl Writer {
     /// After a failed write: some records may be there in full, yet their callers are told that
     /// they are not. So the segment ends here, durably, by beginning the next one.
     fn void(&mut self, error: FileError) -> Result<(), WriteError> {
-        match self.roll(0) {
+        match self.roll(0, 0) {
             Ok(()) => Err(WriteError::Refused(error)),
             Err(_) => Err(WriteError::Fatal(error)),
         }
@@ -535,12 +545,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a new segment that has room for a record of `span` bytes.
-    fn roll(&mut self, span: u64) -> Result<(), WriteError> {
+    /// Begins a new segment that has room for a record of `span` bytes, leaving `keep` free ones.
+    fn roll(&mut self, span: u64, keep: usize) -> Result<(), WriteError> {
         self.sync()?;
         let spare = self
             .files
-            .take_spare(SEGMENT_HEADER + span)
+            .take_spare(SEGMENT_HEADER + span, keep)
             .map_err(WriteError::Refused)?;
         let header = SegmentHeader {
             epoch: self.end.epoch + 1,

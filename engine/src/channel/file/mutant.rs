@@ -3,11 +3,14 @@
 //! Outside tests there is nothing to choose: the type has one value and all answers are constant.
 
 #[cfg(not(test))]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Mutant;
 
 #[cfg(not(test))]
 impl Mutant {
+    /// No defect.
+    pub(super) const NONE: Mutant = Mutant;
+
     pub(super) const fn skips_sync(self) -> bool {
         false
     }
@@ -19,9 +22,8 @@ impl Mutant {
 
 /// One planted defect, or none.
 #[cfg(test)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mutant {
-    #[default]
     None,
     /// Commits return without fdatasync.
     NoSync,
@@ -35,6 +37,8 @@ pub(super) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
+    pub(super) const NONE: Mutant = Mutant::None;
+
     pub(super) fn skips_sync(self) -> bool {
         self == Mutant::NoSync
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpoint;
 use super::error::{FileError, WriteError};
-use super::log::{Cursor, Draft, Files, Writer};
+use super::log::{Cursor, Draft, Files, RESERVE, Writer};
 use super::mutant::Mutant;
 use super::payload;
 use super::queue::Queue;
@@ -153,8 +153,11 @@ impl Store {
         tracing::debug!(records = found.records, end = ?found.end, head = ?found.head, "replayed the log");
         let mut writer = Writer::new(Arc::clone(&files), found.end, found.sealed);
         writer.rewrite_tail(found.doubtful)?;
-        if writer.wants_spare() {
-            files.prepare_spare()?;
+        if writer.wants_spare()
+            && let Err(error) = files.prepare_spare()
+        {
+            // On a full disk there is still a backlog to be taken.
+            tracing::warn!(%error, "no free segment could be prepared");
         }
         let state = State {
             queue: Queue::new(found.head, found.end, found.taken, options.resident_limit),
@@ -526,7 +529,7 @@ impl Store {
         }
         let (_, spares) = self.files.counts();
         let head = self.state().queue.head().map(|head| head.epoch);
-        if spares == 0
+        if spares <= RESERVE
             && self
                 .files
                 .first()

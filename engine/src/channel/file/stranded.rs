@@ -41,7 +41,7 @@ pub fn stranded_on(
     checkpoint_dir: &Path,
     data_dir: &Path,
 ) -> Result<Stranded, FileError> {
-    Stranded::open(fs, checkpoint_dir, data_dir, Mutant::default())
+    Stranded::open(fs, checkpoint_dir, data_dir, Mutant::NONE)
 }
 
 /// Iterator over event bodies; see [`stranded`].

@@ -176,6 +176,8 @@ impl Trial {
         self.refused.clear();
         self.doing = "start";
         let store = match Store::open(Arc::new(self.disk.clone()), self.options.clone()) {
+            // It also opens if only the free segments could not be prepared.
+            Ok(_) if !self.disk.is_powered() => return Ok(None),
             Ok(store) => store,
             Err(error) if !self.disk.is_powered() || is_failed_sync(&error) => return Ok(None),
             Err(error) => return Err(format!("the channel does not open: {error}")),
@@ -394,10 +396,9 @@ impl Trial {
             } else if failures
                 .values()
                 .all(|error| matches!(error, StoreError::Refused(_)))
+                && let Some(Op::Take(ids)) = self.open.pop()
             {
-                if let Some(Op::Take(ids)) = self.open.pop() {
-                    self.refused.extend(ids);
-                }
+                self.refused.extend(ids);
             }
         }
         self.doing = "checkpoint";
