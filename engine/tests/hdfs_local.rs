@@ -172,7 +172,8 @@ fn namenode_stopped(cluster: &Cluster) {
         let hdfs = Arc::clone(&hdfs);
         move || hdfs.create("/stopped/c", soon()).map(drop)
     });
-    std::thread::sleep(Duration::from_secs(5));
+    // Longer than a call waits before it is sent again.
+    std::thread::sleep(Duration::from_secs(3));
     cluster.signal_namenode(Signal::SIGCONT);
     waiting.join().unwrap().unwrap();
     file.close(soon()).unwrap();
@@ -372,7 +373,7 @@ fn sink_under_faults(cluster: &mut Cluster) {
     let faults: [(&str, Fault); 5] = [
         ("namenode-stopped", |cluster| {
             cluster.signal_namenode(Signal::SIGSTOP);
-            std::thread::sleep(Duration::from_secs(4));
+            std::thread::sleep(Duration::from_secs(10));
             cluster.signal_namenode(Signal::SIGCONT);
         }),
         ("namenode-killed", |cluster| {
@@ -382,7 +383,7 @@ fn sink_under_faults(cluster: &mut Cluster) {
         }),
         ("datanodes-stopped", |cluster| {
             (0..2).for_each(|n| cluster.signal_datanode(n, Signal::SIGSTOP));
-            std::thread::sleep(Duration::from_secs(4));
+            std::thread::sleep(Duration::from_secs(3));
             (0..2).for_each(|n| cluster.signal_datanode(n, Signal::SIGCONT));
         }),
         ("datanode-killed", |cluster| {

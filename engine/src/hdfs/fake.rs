@@ -109,6 +109,15 @@ impl FakeHdfs {
         self.lock().files.keys().cloned().collect()
     }
 
+    /// Flushed bytes of all files, at one moment.
+    pub(crate) fn contents(&self) -> Vec<Vec<u8>> {
+        self.lock()
+            .files
+            .values()
+            .map(|file| file.bytes.clone())
+            .collect()
+    }
+
     /// Flushed bytes of a file.
     pub(crate) fn bytes(&self, path: &str) -> Option<Vec<u8>> {
         self.lock().files.get(path).map(|file| file.bytes.clone())

@@ -36,7 +36,8 @@
 //!
 //! **How it fails.** Any error rolls the transaction back. The file concerned goes to [`recovery`], the
 //! events to a new file, at once at first, then after 0.2 s, 0.4 s, … 5 s. Events that the failed file
-//! has got already are then there twice: delivery is at least once.
+//! has got already are then there twice: delivery is at least once. A call that hangs when the agent
+//! is told to stop ends with `hdfs.callTimeout`; closing takes no more than 8 s from then.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -75,8 +76,9 @@ use shared::{Key, Shared};
 /// Longest pause after transactions that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long the end of the sink waits for files that are being recovered.
-const LAST_RECOVERY: Duration = Duration::from_secs(5);
+/// How long the end of the sink may take: to close its files, and to wait for those that are being
+/// recovered. The next start goes on with what is left.
+const END_LIMIT: Duration = Duration::from_secs(8);
 
 const NOT_NEEDED: &str = "Not needed: a pool is shared by all timers.";
 const NO_KERBEROS: &str = "Only simple authentication is offered.";
@@ -473,6 +475,7 @@ impl Sink for HdfsSink {
             recovery,
         } = running;
         ended.set();
+        shared.end_after(END_LIMIT);
         let _ = timer.join();
         buckets
             .lock()
@@ -480,7 +483,6 @@ impl Sink for HdfsSink {
             .close_all();
         // Ends the workers, after the renames they are at.
         drop(buckets);
-        shared.end_recovery_after(LAST_RECOVERY);
         while shared.recovering.load(Relaxed) > 0 && !recovery.is_finished() {
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -145,11 +145,17 @@ impl Buckets {
     /// What failed first. The files concerned are with recovery.
     pub(super) fn flush(&mut self) -> Result<(), BoxError> {
         let shared = Arc::clone(&self.shared);
-        for key in std::mem::take(&mut self.touched) {
+        // A mark that outlived a failed flush would keep its file from being flushed the next time.
+        let touched = std::mem::take(&mut self.touched);
+        for key in &touched {
+            if let Some(bucket) = self.buckets.get_mut(key) {
+                bucket.touched = false;
+            }
+        }
+        for key in touched {
             let Some(bucket) = self.buckets.get_mut(&key) else {
                 continue;
             };
-            bucket.touched = false;
             let Some(file) = &mut bucket.open else {
                 continue;
             };

@@ -29,7 +29,7 @@ pub(super) struct Shared {
     to_recovery: Mutex<Option<Sender<Entry>>>,
     /// Files that recovery looks after.
     pub(super) recovering: AtomicUsize,
-    /// Until when recovery goes on, once the sink ends.
+    /// Until when calls and recovery go on, once the sink ends.
     ending: Mutex<Option<Instant>>,
     /// The number in the name of the last file.
     last_number: AtomicI64,
@@ -84,9 +84,12 @@ impl Shared {
         }
     }
 
-    /// When a call that begins now must have ended.
+    /// When a call that begins now must have ended. Once the sink ends, no call outlives its end:
+    /// what is left open then is in the journal.
     pub(super) fn call_deadline(&self) -> Deadline {
-        Deadline::after(self.settings.call_timeout)
+        let limit = self.settings.call_timeout;
+        let left = lock(&self.ending).map(|until| until.saturating_duration_since(Instant::now()));
+        Deadline::after(left.map_or(limit, |left| left.min(limit)))
     }
 
     /// Gives a file whose writer is gone to recovery.
@@ -114,14 +117,14 @@ impl Shared {
         lock(&self.journal).entries()
     }
 
-    /// Lets recovery go on for `limit` and no longer.
-    pub(super) fn end_recovery_after(&self, limit: Duration) {
+    /// Lets calls and recovery go on for `limit` and no longer.
+    pub(super) fn end_after(&self, limit: Duration) {
         *lock(&self.ending) = Some(Instant::now() + limit);
     }
 
     /// Ends recovery.
     pub(super) fn end_recovery(&self) {
-        self.end_recovery_after(Duration::ZERO);
+        self.end_after(Duration::ZERO);
         lock(&self.to_recovery).take();
     }
 
