@@ -108,7 +108,7 @@ pub struct Strike {
     pub healed: Option<i64>,
     /// What somebody else saw of it: kind, evidence, instant.
     pub witness: Option<(String, String, i64)>,
-    /// Events in flight when it struck.
+    /// Events in flight when it struck, and those sent while it held.
     pub in_flight: u64,
     /// Why it could not be injected or healed.
     pub failed: Option<String>,
@@ -177,15 +177,19 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// How the drain ended: outcome, missing, time from the last heal.
+    /// How the drain ended: outcome, missing, and how long the backlog took from the last heal, or
+    /// from the end of the load where there was no fault.
     fn drained(&self) -> Option<(Drain, u64, Option<i64>)> {
+        let healed = self.strikes.iter().max_by_key(|strike| strike.healed);
+        let since_heal = healed.map(|strike| {
+            let drained = strike.drained.or(strike.healed);
+            drained.zip(strike.healed).map(|(drained, healed)| (drained - healed).max(0))
+        });
         self.history.iter().find_map(|line| match &line.entry {
-            Entry::Drained {
-                outcome,
-                missing,
-                took_us,
-                ..
-            } => Some((*outcome, *missing, *took_us)),
+            Entry::Drained { outcome, missing, took_us, .. } => {
+                let took = if *outcome == Drain::Complete { since_heal.unwrap_or(*took_us) } else { None };
+                Some((*outcome, *missing, took))
+            }
             _ => None,
         })
     }

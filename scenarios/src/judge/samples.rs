@@ -23,6 +23,15 @@ impl<'a> Recovery<'a> {
 }
 
 impl Visitor for Recovery<'_> {
+    /// What is sent while the fault holds is in flight with what was there when it struck.
+    fn sent(&mut self, sent: &Sent) {
+        for strike in self.strikes.iter_mut() {
+            if sent.attempt == 0 && (strike.injected..=strike.healed.unwrap_or(i64::MAX)).contains(&sent.first_byte) {
+                strike.in_flight += u64::from(sent.batch.count);
+            }
+        }
+    }
+
     fn stored(&mut self, stored: &Stored) {
         for strike in self.strikes.iter_mut() {
             let Some(healed) = strike.healed else {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::reader::{Reader, nearest};
+use super::reader::{Reader, did_you_mean};
 use crate::text::parse_duration;
 
 /// Counts that can be limited, with their default limit.
@@ -93,12 +93,12 @@ pub fn read(table: &Reader<'_, '_>) -> Option<Objectives> {
     let latencies = read_latencies(
         table,
         &["drained_within", "during", "transfer_success_rate"],
-    )?;
-    let during = read_latencies(&during, &[])?;
+    );
+    let during = read_latencies(&during, &[]);
     Some(Objectives {
         counts,
-        latencies,
-        during,
+        latencies: latencies?,
+        during: during?,
         drained_within,
         transfer_success_rate,
     })
@@ -127,32 +127,53 @@ fn read_latencies(table: &Reader<'_, '_>, others: &[&str]) -> Option<Vec<Latency
             continue;
         }
         let Some((word, quantile)) = split_key(&key) else {
-            let allowed = allowed_keys(!others.is_empty());
-            let hint = nearest(&key, allowed.iter().map(String::as_str))
-                .map(|word| format!("; did you mean `{word}`?"))
-                .unwrap_or_default();
-            table.problem(&key, format!("there is no objective `{key}`{hint} (counts: {}; latencies: {} with _p50 … _p9999; drained_within; transfer_success_rate)", COUNTS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "), LATENCIES.join(", ")));
+            table.problem(&key, no_such_objective(&key, !others.is_empty()));
             right = false;
             continue;
         };
-        let written = table
-            .raw_of(&key)
-            .and_then(|value| value.get_ref().as_str())
-            .unwrap_or("");
-        match parse_duration(written) {
+        let Some(value) = table.raw_of(&key) else {
+            continue;
+        };
+        let limit = match value.get_ref().as_str() {
+            Some(text) => parse_duration(text).map_err(|error| format!("{key}: {error}")),
+            None => Err(format!(
+                "{key} must be text in quotes, such as \"250ms\", not {}",
+                value.get_ref().type_str()
+            )),
+        };
+        match limit {
             Ok(limit) => found.push(LatencyObjective {
                 key,
                 word,
                 quantile,
                 limit,
             }),
-            Err(error) => {
-                table.problem(&key, format!("{key}: {error}"));
+            Err(message) => {
+                table.problem(&key, message);
                 right = false;
             }
         }
     }
     right.then_some(found)
+}
+
+/// What is said of an unknown key. Inside fault windows only latencies are judged.
+fn no_such_objective(key: &str, with_counts: bool) -> String {
+    let allowed = allowed_keys(with_counts);
+    let hint = did_you_mean(key, allowed.iter().map(String::as_str));
+    let counts: Vec<&str> = COUNTS.iter().map(|(name, _)| *name).collect();
+    let others = if with_counts {
+        format!(
+            "counts: {}; drained_within; transfer_success_rate; ",
+            counts.join(", ")
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "there is no objective `{key}`{hint} ({others}latencies: {} with _p50 … _p9999)",
+        LATENCIES.join(", ")
+    )
 }
 
 fn split_key(key: &str) -> Option<(&'static str, f64)> {

@@ -69,19 +69,45 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The nearest of `allowed` to `written`, when it is near enough to be a slip of the pen.
+/// The nearest of `allowed` to `written`, when it is near enough to be a slip of the pen, or one
+/// begins with the other (`slow` for `slow_link`).
 pub fn nearest<'a>(written: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
     allowed
         .into_iter()
         .map(|word| {
-            (
-                strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase()),
-                word,
-            )
+            let other = word.to_lowercase();
+            let (short, long) = if other.len() < written.len() {
+                (&other, &written)
+            } else {
+                (&written, &other)
+            };
+            let distance = if short.len() >= 3 && long.starts_with(short.as_str()) {
+                1
+            } else {
+                strsim::damerau_levenshtein(&written, &other)
+            };
+            (distance, word)
         })
         .filter(|(distance, word)| *distance <= 1 + word.len().max(written.len()) / 4)
         .min()
         .map(|(_, word)| word)
+}
+
+/// `; did you mean …?` for a key, or nothing.
+pub fn did_you_mean<'a>(written: &str, allowed: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(written, allowed)
+        .map(|word| format!("; did you mean `{word}`?"))
+        .unwrap_or_default()
+}
+
+/// Where a line of a scenario comes from, once the command line has changed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The file, at this 1-based line.
+    Line(usize),
+    /// The command line, by these words.
+    Words(String),
 }
 
 /// A file of TOML with the problems found in it so far.
@@ -89,6 +115,10 @@ pub fn nearest<'a>(written: &str, allowed: impl IntoIterator<Item = &'a str>) ->
 pub struct Source<'a> {
     path: &'a Path,
     text: &'a str,
+    /// Where each line comes from; empty: all from the file, as they stand.
+    origins: &'a [Origin],
+    /// Whether the files that are named must be there.
+    wants_files: bool,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -98,8 +128,29 @@ impl<'a> Source<'a> {
         Self {
             path,
             text,
+            origins: &[],
+            wants_files: true,
             problems: RefCell::new(Vec::new()),
         }
+    }
+
+    /// Says where each line comes from, so that problems name the place a person wrote at.
+    #[must_use]
+    pub fn with_origins(mut self, origins: &'a [Origin]) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// Does not look for the files that are named: the run they were for is over.
+    #[must_use]
+    pub fn without_files(mut self) -> Self {
+        self.wants_files = false;
+        self
+    }
+
+    /// Whether the files that are named must be there.
+    pub fn wants_files(&self) -> bool {
+        self.wants_files
     }
 
     /// Parses the text; every syntax error becomes a problem.
@@ -121,15 +172,18 @@ impl<'a> Source<'a> {
 
     /// Notes a problem at a span.
     pub fn problem_at(&self, span: Range<usize>, message: impl Into<String>) {
-        let problem = Problem::at(self.path, self.line(span.start), message);
+        let line = self.line(span.start);
+        let problem = match self.origins.get(line - 1) {
+            None => Problem::at(self.path, line, message),
+            Some(Origin::Line(line)) => Problem::at(self.path, *line, message),
+            Some(Origin::Words(words)) => Problem {
+                file: None,
+                line: 0,
+                message: format!("{words}: {}", message.into()),
+                remedy: None,
+            },
+        };
         self.problems.borrow_mut().push(problem);
-    }
-
-    /// Notes a problem at a line.
-    pub fn problem_at_line(&self, line: usize, message: impl Into<String>) {
-        self.problems
-            .borrow_mut()
-            .push(Problem::at(self.path, line, message));
     }
 
     /// Notes a problem about the file as a whole.
@@ -153,7 +207,8 @@ impl<'a> Source<'a> {
 pub struct Reader<'s, 'a> {
     source: &'s Source<'a>,
     name: String,
-    span: Range<usize>,
+    /// Where it begins; `None` if it does not stand in the file.
+    span: Option<Range<usize>>,
     table: Option<&'s DeTable<'a>>,
     asked: RefCell<Vec<&'static str>>,
 }
@@ -164,7 +219,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         Self {
             source,
             name: String::new(),
-            span: 0..0,
+            span: Some(0..0),
             table: Some(table),
             asked: RefCell::default(),
         }
@@ -187,14 +242,12 @@ impl<'s, 'a> Reader<'s, 'a> {
         }
     }
 
-    /// Where this table begins.
-    pub fn span(&self) -> Range<usize> {
-        self.span.clone()
-    }
-
-    /// The 1-based line at which this table begins.
-    pub fn line(&self) -> usize {
-        self.source.line(self.span.start)
+    /// Notes a problem about the table itself, or about the file where it has no such table.
+    pub fn problem_here(&self, message: impl Into<String>) {
+        match &self.span {
+            Some(span) => self.source.problem_at(span.clone(), message),
+            None => self.source.problem(message),
+        }
     }
 
     /// Whether the table stands in the file at all.
@@ -223,11 +276,13 @@ impl<'s, 'a> Reader<'s, 'a> {
 
     /// Notes a problem at the place of a key, or of the table where the key is absent.
     pub fn problem(&self, key: &str, message: impl Into<String>) {
-        let span = self
+        let found = self
             .table
-            .and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key))
-            .map_or(self.span.clone(), |(name, _)| name.span());
-        self.source.problem_at(span, message);
+            .and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key));
+        match found {
+            Some((name, _)) => self.source.problem_at(name.span(), message),
+            None => self.problem_here(message),
+        }
     }
 
     /// A sub-table; absent tables read as empty, so that defaults apply.
@@ -245,7 +300,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         Reader {
             source: self.source,
             name: self.join(key),
-            span: raw.map_or(self.span.clone(), Spanned::span),
+            span: raw.map(Spanned::span),
             table,
             asked: RefCell::default(),
         }
@@ -256,7 +311,10 @@ impl<'s, 'a> Reader<'s, 'a> {
         let Some(raw) = self.raw(key) else {
             return Vec::new();
         };
-        let Some(items) = raw.get_ref().as_array() else {
+        let items = raw.get_ref().as_array();
+        let Some(items) =
+            items.filter(|items| items.iter().all(|item| item.get_ref().as_table().is_some()))
+        else {
             let message = format!(
                 "{} must be written as [[{}]]",
                 self.join(key),
@@ -270,7 +328,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             .map(|item| Reader {
                 source: self.source,
                 name: format!("[{}]", self.join(key)),
-                span: item.span(),
+                span: Some(item.span()),
                 table: item.get_ref().as_table(),
                 asked: RefCell::default(),
             })
@@ -304,10 +362,7 @@ impl<'s, 'a> Reader<'s, 'a> {
 
     /// Notes that a key is missing.
     pub fn missing(&self, key: &str, what: &str) {
-        self.source.problem_at(
-            self.span.clone(),
-            format!("{} lacks {key}: {what}", self.place()),
-        );
+        self.problem_here(format!("{} lacks {key}: {what}", self.place()));
     }
 
     /// A text that a parser turns into a value: duration, size, rate.
@@ -342,8 +397,16 @@ impl<'s, 'a> Reader<'s, 'a> {
                 } else {
                     format!("a whole number from {low} to {high}")
                 };
-                self.source
-                    .problem_at(raw.span(), format!("{} must be {allowed}", self.join(key)));
+                let kind = raw.get_ref().type_str();
+                let written = if kind == "integer" {
+                    String::new()
+                } else {
+                    format!(", not {kind}")
+                };
+                self.source.problem_at(
+                    raw.span(),
+                    format!("{} must be {allowed}{written}", self.join(key)),
+                );
                 None
             }
         }
@@ -398,15 +461,12 @@ impl<'s, 'a> Reader<'s, 'a> {
 
     /// Notes every key that nobody asked for. Call it last.
     pub fn finish(&self) {
-        let asked = self.asked.borrow();
+        let mut allowed = self.asked.borrow().clone();
+        allowed.sort_unstable();
+        allowed.dedup();
         for (key, span) in self.keys() {
-            if !asked.contains(&key.as_str()) {
-                let mut allowed = asked.clone();
-                allowed.sort_unstable();
-                allowed.dedup();
-                let hint = nearest(&key, allowed.iter().copied())
-                    .map(|word| format!("; did you mean `{word}`?"))
-                    .unwrap_or_default();
+            if !allowed.contains(&key.as_str()) {
+                let hint = did_you_mean(&key, allowed.iter().copied());
                 self.source.problem_at(
                     span,
                     format!(
@@ -419,20 +479,9 @@ impl<'s, 'a> Reader<'s, 'a> {
         }
     }
 
-    /// The span of a value, for messages about it.
-    pub fn span_of(&self, key: &str) -> Range<usize> {
-        self.raw_of(key).map_or(self.span.clone(), Spanned::span)
-    }
-
     /// The source this table stands in.
     pub fn source(&self) -> &'s Source<'a> {
         self.source
-    }
-
-    /// The whole table, to be read by somebody else (a fault's own configuration). All its keys
-    /// count as asked for.
-    pub fn whole(&self) -> Option<&'s DeTable<'a>> {
-        self.table
     }
 }
 
@@ -446,8 +495,10 @@ pub fn unknown<'a>(
         .map(|word| format!("; did you mean \"{word}\"?"))
         .unwrap_or_default();
     let all: Vec<_> = allowed.into_iter().collect();
-    format!(
-        "{what} = \"{written}\" is not known{hint} (allowed: {})",
-        all.join(", ")
-    )
+    let allowed = if all.is_empty() {
+        "there is none here".to_owned()
+    } else {
+        format!("allowed: {}", all.join(", "))
+    };
+    format!("{what} = \"{written}\" is not known{hint} ({allowed})")
 }

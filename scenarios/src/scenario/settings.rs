@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
-use super::reader::Problem;
+use super::reader::{Origin, Problem};
 
 /// What the command line changes about a scenario.
 #[derive(Debug, Clone, Default)]
@@ -19,28 +19,91 @@ pub struct Overrides {
     pub set: Vec<String>,
 }
 
+/// A scenario's text with everything overridden.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The text.
+    pub text: String,
+    /// Where each of its lines comes from; empty where nothing was overridden.
+    pub origins: Vec<Origin>,
+}
+
+/// One change: key, value, and the words of the command line that ask for it.
+struct Change {
+    key: String,
+    value: String,
+    words: String,
+}
+
 impl Overrides {
-    /// The scenario's text with everything overridden in place, so that lines stay where they were
-    /// wherever the key was already written.
-    pub fn apply(&self, path: &Path, text: &str) -> Result<String, Vec<Problem>> {
-        let mut all: Vec<(String, String)> = Vec::new();
-        let quoted = |value: &str| format!("\"{value}\"");
-        all.extend(
-            self.sut
-                .as_ref()
-                .map(|sut| ("sut.driver".to_owned(), quoted(sut))),
-        );
-        all.extend(
-            self.provider
-                .as_ref()
-                .map(|provider| ("store.provider".to_owned(), quoted(provider))),
-        );
-        all.extend(self.seed.map(|seed| ("seed".to_owned(), seed.to_string())));
+    /// The scenario's text with everything overridden in place. Each line knows where it comes
+    /// from, so that a problem names the line in the file, or the words of the command line.
+    ///
+    /// # Errors
+    /// Every override that is not understood.
+    pub fn apply(&self, path: &Path, text: &str) -> Result<Applied, Vec<Problem>> {
         let mut problems = Vec::new();
+        let changes = self.changes(&mut problems);
+        let unchanged = Applied {
+            text: text.to_owned(),
+            origins: Vec::new(),
+        };
+        // A file with syntax errors is reported by the reader, with all of them.
+        let document = text.parse::<toml_edit::DocumentMut>();
+        if let (Ok(mut document), false) = (document, changes.is_empty()) {
+            let mut applied = Applied {
+                origins: (1..=lines(text).len()).map(Origin::Line).collect(),
+                ..unchanged
+            };
+            for change in &changes {
+                match set(&mut document, &change.key, &change.value) {
+                    Ok(()) => applied.follow(document.to_string(), &change.words),
+                    Err(message) => problems.push(Problem::of_machine(
+                        format!("{}: {message}", change.words),
+                        format!("look into {} for what can be set", path.display()),
+                    )),
+                }
+            }
+            return if problems.is_empty() {
+                Ok(applied)
+            } else {
+                Err(problems)
+            };
+        }
+        if problems.is_empty() {
+            Ok(unchanged)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn changes(&self, problems: &mut Vec<Problem>) -> Vec<Change> {
+        let mut all = Vec::new();
+        let mut add = |key: &str, value: String, words: String| {
+            all.push(Change {
+                key: key.to_owned(),
+                value,
+                words,
+            });
+        };
+        if let Some(sut) = &self.sut {
+            add("sut.driver", format!("\"{sut}\""), format!("--sut {sut}"));
+        }
+        if let Some(provider) = &self.provider {
+            let words = format!("--provider {provider}");
+            add("store.provider", format!("\"{provider}\""), words);
+        }
+        if let Some(seed) = self.seed {
+            add("seed", seed.to_string(), format!("--seed {seed}"));
+        }
         for set in &self.set {
             match set.split_once('=') {
                 Some((key, value)) if !key.trim().is_empty() => {
-                    all.push((key.trim().to_owned(), value.trim().to_owned()))
+                    add(
+                        key.trim(),
+                        value.trim().to_owned(),
+                        format!("--set {}", set.trim()),
+                    );
                 }
                 _ => problems.push(Problem::of_machine(
                     format!("--set {set} is not understood"),
@@ -48,32 +111,29 @@ impl Overrides {
                 )),
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        if all.is_empty() {
-            return Ok(text.to_owned());
-        }
-        // A file with syntax errors is reported by the reader, with all of them.
-        let Ok(mut document) = text.parse::<toml_edit::DocumentMut>() else {
-            return Ok(text.to_owned());
-        };
-        for (key, value) in &all {
-            if let Err(message) = set(&mut document, key, value) {
-                problems.push(Problem {
-                    file: Some(path.to_owned()),
-                    line: 0,
-                    message: format!("--set {key}={value}: {message}"),
-                    remedy: None,
-                });
-            }
-        }
-        if problems.is_empty() {
-            Ok(document.to_string())
-        } else {
-            Err(problems)
-        }
+        all
     }
+}
+
+impl Applied {
+    /// Takes over the text after one more change. What stands between the lines that are the same
+    /// at the beginning and those that are the same at the end is what the change wrote.
+    fn follow(&mut self, changed: String, words: &str) {
+        let (before, after) = (lines(&self.text), lines(&changed));
+        let most = before.len().min(after.len());
+        let same = |(a, b): &(&&str, &&str)| a == b;
+        let head = before.iter().zip(&after).take_while(same).count();
+        let tail = before.iter().rev().zip(after.iter().rev());
+        let tail = tail.take(most - head).take_while(same).count();
+        let written = vec![Origin::Words(words.to_owned()); after.len() - head - tail];
+        self.origins.splice(head..before.len() - tail, written);
+        self.text = changed;
+    }
+}
+
+/// Lines as the reader counts them: one more than there are line feeds.
+fn lines(text: &str) -> Vec<&str> {
+    text.split('\n').collect()
 }
 
 fn set(document: &mut toml_edit::DocumentMut, key: &str, value: &str) -> Result<(), String> {
@@ -174,7 +234,8 @@ mod tests {
             set: vec!["fault.0.at=2s".into(), "sut.agent=a2".into()],
             ..Overrides::default()
         };
-        let changed = overrides.apply(Path::new("x.toml"), text).unwrap();
+        let applied = overrides.apply(Path::new("x.toml"), text).unwrap();
+        let changed = applied.text;
         assert!(
             changed.contains("seed = 9\n[sut]\ndriver = \"flume\" # ours\n"),
             "{changed}"
@@ -192,5 +253,54 @@ mod tests {
                 .message
                 .contains("1 faults")
         );
+    }
+
+    #[test]
+    fn every_line_knows_where_it_comes_from() {
+        let text = "seed = 7\n[load]\nrate = \"1/s\"\n\n[store]\nkind = \"files\"\n";
+        let overrides = Overrides {
+            set: vec![
+                "load.deflate=true".into(),
+                "load.rate=2/s".into(),
+                "phases.steady=1s".into(),
+            ],
+            ..Overrides::default()
+        };
+        let applied = overrides.apply(Path::new("x.toml"), text).unwrap();
+        assert_eq!(applied.origins.len(), lines(&applied.text).len());
+        for (line, origin) in lines(&applied.text).iter().zip(&applied.origins) {
+            match origin {
+                Origin::Line(number) => assert_eq!(*line, lines(text)[number - 1]),
+                Origin::Words(words) if line.contains("deflate") => {
+                    assert_eq!(words, "--set load.deflate=true");
+                }
+                Origin::Words(words) if line.contains("rate") => {
+                    assert_eq!(words, "--set load.rate=2/s");
+                }
+                Origin::Words(words) => assert_eq!(words, "--set phases.steady=1s", "{line}"),
+            }
+        }
+        let kept = |origin: &&Origin| matches!(origin, Origin::Line(_));
+        assert_eq!(applied.origins.iter().filter(kept).count(), 6);
+    }
+
+    #[test]
+    fn nothing_set_leaves_the_text_alone() {
+        let text = "seed = 7 # mine\n";
+        let applied = Overrides::default()
+            .apply(Path::new("x.toml"), text)
+            .unwrap();
+        assert_eq!((applied.text.as_str(), applied.origins.len()), (text, 0));
+        for set in ["load.rate", "=5", "seed.x=1"] {
+            let wrong = Overrides {
+                set: vec![set.into()],
+                ..Overrides::default()
+            };
+            let problems = wrong.apply(Path::new("x.toml"), text).unwrap_err();
+            assert!(
+                problems[0].message.starts_with(&format!("--set {set}")),
+                "{problems:?}"
+            );
+        }
     }
 }
