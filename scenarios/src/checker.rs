@@ -183,11 +183,22 @@ impl Evidence<'_> {
         let healed = self.strikes.iter().max_by_key(|strike| strike.healed);
         let since_heal = healed.map(|strike| {
             let drained = strike.drained.or(strike.healed);
-            drained.zip(strike.healed).map(|(drained, healed)| (drained - healed).max(0))
+            drained
+                .zip(strike.healed)
+                .map(|(drained, healed)| (drained - healed).max(0))
         });
         self.history.iter().find_map(|line| match &line.entry {
-            Entry::Drained { outcome, missing, took_us, .. } => {
-                let took = if *outcome == Drain::Complete { since_heal.unwrap_or(*took_us) } else { None };
+            Entry::Drained {
+                outcome,
+                missing,
+                took_us,
+                ..
+            } => {
+                let took = if *outcome == Drain::Complete {
+                    since_heal.unwrap_or(*took_us)
+                } else {
+                    None
+                };
                 Some((*outcome, *missing, took))
             }
             _ => None,
@@ -231,5 +242,5 @@ pub fn check_all(evidence: &Evidence<'_>) -> Vec<record::Checker> {
         .collect()
 }
 
-pub use enough_evidence::void;
+pub use enough_evidence::{unexplained_blindness, void};
 pub use objectives::judge as judge_objectives;

@@ -247,12 +247,13 @@ impl Assembly<'_> {
             indicators,
             latencies: self.latencies(),
             faults: findings::faults(self.evidence),
-            blind_windows: self
-                .evidence
-                .blind
-                .iter()
+            blind_windows: checker::unexplained_blindness(self.evidence)
                 .map(|(from, to, why)| {
-                    Window::new(why.clone(), (*from).max(0) as u64, (*to).max(0) as u64)
+                    Window::new(
+                        format!("the store ({why})"),
+                        (*from).max(0) as u64,
+                        (*to).max(0) as u64,
+                    )
                 })
                 .collect(),
             losses: findings::losses(
@@ -497,10 +498,10 @@ fn set(histogram: &Histogram) -> LatencySet {
 
 fn artefacts(root: &Path) -> Vec<Artefact> {
     [
-        ("everything that was sent, answered and seen", "journal.bin"),
-        ("everything else that happened, in order", "history.jsonl"),
-        ("scenario and configuration as used", "conf"),
-        ("log of the system under test", "sut/agent.log"),
+        ("journal", "journal.bin"),
+        ("history", "history.jsonl"),
+        ("inputs", "conf"),
+        ("agent's log", "sut/agent.log"),
     ]
     .into_iter()
     .filter(|(_, path)| root.join(path).exists())

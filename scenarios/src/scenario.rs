@@ -5,21 +5,24 @@
 //! `--provider` and `--set key=value` override it. [`load`] reads it, and what it returns is all
 //! the runner ever sees.
 
+mod faults;
+mod load;
 pub mod objectives;
 pub mod reader;
 pub mod settings;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fault;
+use crate::shipped;
 use crate::store;
 use crate::sut;
-use crate::text::{parse_duration, parse_rate, parse_size, show_duration};
+use crate::text::{parse_duration, show_duration};
 use objectives::Objectives;
-use reader::{Problem, Reader, Source, unknown};
+use reader::{Problem, Reader, Source, nearest};
 pub use settings::Overrides;
 
 /// What load goes into, with the words allowed for `into`.
@@ -151,8 +154,6 @@ pub struct FaultPlan {
     pub lasts: Duration,
     /// How often it is repeated, if at all.
     pub every: Option<Duration>,
-    /// The line in the scenario.
-    pub line: usize,
 }
 
 impl FaultPlan {
@@ -183,29 +184,97 @@ impl FaultPlan {
     }
 }
 
+/// The longest file that is taken for a scenario.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// Reads and checks a scenario. `Err` holds every problem found.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Scenario, Vec<Problem>> {
-    let written = std::fs::read_to_string(path).map_err(|error| {
-        vec![
-            Problem::at(path, 0, format!("the scenario cannot be read: {error}"))
-                .remedy("flume-bench list scenarios shows those that are shipped"),
-        ]
-    })?;
-    let text = overrides.apply(path, &written)?;
-    let source = Source::new(path, &text);
-    let scenario = source
-        .parse()
-        .and_then(|table| read(&source, &Reader::root(&source, &table), path, &text));
-    let problems = source.into_problems();
-    match scenario {
-        Some(scenario) if problems.is_empty() => Ok(scenario),
-        _ => Err(problems),
+    match inspect(path, overrides) {
+        (Some(scenario), problems) if problems.is_empty() => Ok(scenario),
+        (_, problems) => Err(problems),
     }
 }
 
-fn read(source: &Source<'_>, root: &Reader<'_, '_>, path: &Path, text: &str) -> Option<Scenario> {
+/// As [`load`], and the scenario as far as it could be understood in spite of its problems, so that
+/// what it names can be looked at, too: all problems are to be said at once.
+pub fn inspect(path: &Path, overrides: &Overrides) -> (Option<Scenario>, Vec<Problem>) {
+    let applied = read_text(path)
+        .map_err(|problem| vec![problem])
+        .and_then(|written| overrides.apply(path, &written));
+    match applied {
+        Ok(applied) => {
+            let source = Source::new(path, &applied.text).with_origins(&applied.origins);
+            understand(source, path, &applied.text)
+        }
+        Err(problems) => (None, problems),
+    }
+}
+
+/// Reads the scenario of a run that is over: the files that it names need not be there any more.
+pub fn load_stored(path: &Path) -> Result<Scenario, Vec<Problem>> {
+    let text = read_text(path).map_err(|problem| vec![problem])?;
+    match understand(Source::new(path, &text).without_files(), path, &text) {
+        (Some(scenario), problems) if problems.is_empty() => Ok(scenario),
+        (_, problems) => Err(problems),
+    }
+}
+
+fn understand(source: Source<'_>, path: &Path, text: &str) -> (Option<Scenario>, Vec<Problem>) {
+    let scenario = source
+        .parse()
+        .and_then(|table| read(&Reader::root(&source, &table), path, text));
+    (scenario, source.into_problems())
+}
+
+/// The text of the file, if it can be one: whatever else is given instead of a scenario, a
+/// directory, a device, a core dump, has an answer and not an endless wait.
+fn read_text(path: &Path) -> Result<String, Problem> {
+    let failed = |error: &std::io::Error| {
+        let problem = Problem::at(path, 0, format!("the scenario cannot be read: {error}"));
+        let name = path.to_string_lossy();
+        let shipped = shipped::summaries();
+        match nearest(&name, shipped.iter().map(|(name, _)| *name)) {
+            Some(word) if error.kind() == std::io::ErrorKind::NotFound => {
+                problem.remedy(format!("did you mean `{word}`?"))
+            }
+            _ => problem.remedy(
+                "name a file, or one of the shipped scenarios (flume-bench list scenarios)",
+            ),
+        }
+    };
+    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(&error))?;
+    let line = |position: usize| 1 + bytes[..position].iter().filter(|b| **b == b'\n').count();
+    let no_text = |position: usize, what: &str| {
+        Problem::at(path, line(position), what).remedy("a scenario is a TOML file in UTF-8")
+    };
+    if let Some(position) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(no_text(position, "a NUL byte: this is no text"));
+    }
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(
+            Problem::at(path, 0, format!("longer than {} KiB", MAX_BYTES >> 10))
+                .remedy("a scenario is a short TOML file: is this the right one?"),
+        );
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let position = error.utf8_error().valid_up_to();
+            let bytes = error.as_bytes();
+            let line = 1 + bytes[..position].iter().filter(|b| **b == b'\n').count();
+            Err(Problem::at(path, line, "a byte that is no UTF-8")
+                .remedy("a scenario is a TOML file in UTF-8"))
+        }
+    }
+}
+
+fn read(root: &Reader<'_, '_>, path: &Path, text: &str) -> Option<Scenario> {
     let seed = root.number("seed", 0..=u64::MAX);
-    if !root.is_present() || root.raw("seed").is_none() {
+    if root.raw("seed").is_none() {
         root.missing(
             "seed",
             "the one number all randomness comes from, such as seed = 7",
@@ -213,18 +282,26 @@ fn read(source: &Source<'_>, root: &Reader<'_, '_>, path: &Path, text: &str) -> 
     }
     let directory = path.parent().unwrap_or(Path::new("."));
     let sut = read_sut(&root.table("sut"), directory);
-    let load = read_load(&root.table("load"), directory);
+    let load = load::read(&root.table("load"), directory);
     let store = store::read(&root.table("store"));
     let quiet = sut
         .as_ref()
         .map_or(Duration::ZERO, |sut| sut.driver.quiet());
     let phases = read_phases(&root.table("phases"), quiet);
-    let faults = read_faults(root, phases.as_ref());
+    let there = faults::There::new(
+        sut.as_ref().map(|sut| sut.driver.as_ref()),
+        load.as_ref(),
+        store.as_deref(),
+    );
+    let faults = faults::read(root, phases.as_ref(), &there);
     let objectives = objectives::read(&root.table("objectives"));
     let keep_going = root.flag("keep_going").unwrap_or(false);
-    check_campaign(&root.table("campaign"));
+    faults::check_campaign(&root.table("campaign"));
     root.finish();
-    let scenario = Scenario {
+    if let Some(sut) = &sut {
+        check_driver(root, sut.driver.as_ref(), load.as_ref(), store.as_deref());
+    }
+    Some(Scenario {
         name: path.file_stem().map_or_else(
             || "scenario".into(),
             |stem| stem.to_string_lossy().into_owned(),
@@ -239,59 +316,41 @@ fn read(source: &Source<'_>, root: &Reader<'_, '_>, path: &Path, text: &str) -> 
         faults: faults?,
         objectives: objectives?,
         keep_going,
-    };
-    check_together(source, root, &scenario);
-    Some(scenario)
+    })
 }
 
-/// What only shows when two sections are seen together.
-fn check_together(source: &Source<'_>, root: &Reader<'_, '_>, scenario: &Scenario) {
-    let load = root.table("load");
-    let driver = &scenario.sut.driver;
-    if !driver.sources().contains(&scenario.load.into) {
-        load.problem(
+/// Whether the driver can be given that load and that store.
+fn check_driver(
+    root: &Reader<'_, '_>,
+    driver: &dyn sut::Driver,
+    load: Option<&Load>,
+    store: Option<&dyn store::Store>,
+) {
+    if let Some(load) = load
+        && !driver.sources().contains(&load.into)
+    {
+        root.table("load").problem(
             "into",
             format!(
                 "the driver {} cannot be given load into \"{}\" (it can: {})",
                 driver.name(),
-                scenario.load.into,
+                load.into,
                 driver.sources().join(", ")
             ),
         );
     }
-    if !driver.stores().contains(&scenario.store.kind()) {
+    if let Some(store) = store
+        && !driver.stores().contains(&store.kind())
+    {
         root.table("sut").problem(
             "driver",
             format!(
                 "the driver {} cannot deliver into the store {} (it can: {})",
                 driver.name(),
-                scenario.store.kind(),
+                store.kind(),
                 driver.stores().join(", ")
             ),
         );
-    }
-    let mut links = scenario.store.links();
-    if matches!(scenario.load.into, "avro" | "netcat") {
-        links.push("generator->agent".to_owned());
-    }
-    let mut targets = scenario.store.nodes();
-    targets.push("agent".to_owned());
-    for fault in &scenario.faults {
-        let span_line = |message: String| source.problem_at_line(fault.line, message);
-        if let Some(link) = fault.table.get("link").and_then(|v| v.as_str())
-            && !links.iter().any(|known| known == link)
-        {
-            span_line(unknown("link", link, links.iter().map(String::as_str)));
-        }
-        if let Some(target) = fault.table.get("target").and_then(|v| v.as_str())
-            && !targets.iter().any(|known| known == target)
-        {
-            span_line(unknown(
-                "target",
-                target,
-                targets.iter().map(String::as_str),
-            ));
-        }
     }
 }
 
@@ -310,27 +369,23 @@ fn read_sut(table: &Reader<'_, '_>, directory: &Path) -> Option<Sut> {
     let agent = table.text("agent").unwrap_or_else(|| "a1".to_owned());
     let config = table.text("config").map(|file| directory.join(file));
     if let Some(config) = &config
+        && table.source().wants_files()
         && !config.is_file()
     {
+        let what = if config.exists() {
+            "is not a file"
+        } else {
+            "does not exist"
+        };
         table.problem(
             "config",
             format!(
-                "the configuration file {} does not exist (paths are relative to the scenario)",
+                "the configuration file {} {what} (paths are relative to the scenario)",
                 config.display()
             ),
         );
     }
-    let env = table.table("env");
-    let env = env
-        .keys()
-        .into_iter()
-        .filter_map(|(key, _)| {
-            Some((
-                key.clone(),
-                env.raw_of(&key)?.get_ref().as_str()?.to_owned(),
-            ))
-        })
-        .collect();
+    let env = read_env(&table.table("env"));
     let kind = sut::KINDS.iter().find(|kind| Some(kind.name) == name)?;
     let driver = (kind.read)(table, config.as_deref());
     table.finish();
@@ -342,92 +397,31 @@ fn read_sut(table: &Reader<'_, '_>, directory: &Path) -> Option<Sut> {
     })
 }
 
-fn read_load(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
-    for (key, what) in [
-        ("into", "what the load goes into (avro, exec, netcat, tail)"),
-        ("rate", "events per second, such as \"20000/s\""),
-    ] {
-        if table.raw(key).is_none() {
-            table.missing(key, what);
-        }
-    }
-    let into = table.word("into", INTO);
-    let rate = table.parsed("rate", parse_rate);
-    let ramp_to = table.parsed("ramp_to", parse_rate);
-    let schedule = table
-        .word("schedule", &["constant", "poisson"])
-        .unwrap_or("constant");
-    let payload = table.word("payload", PAYLOADS).unwrap_or("access_log");
-    let replay = table.text("replay").map(|file| directory.join(file));
-    match (&replay, payload) {
-        (None, "replay") => table.missing("replay", "the file whose lines are replayed"),
-        (Some(file), "replay") if !file.is_file() => table.problem(
-            "replay",
-            format!("the file {} does not exist", file.display()),
-        ),
-        (Some(_), other) if other != "replay" => {
-            table.problem("replay", "replay is only read with payload = \"replay\"")
-        }
-        _ => {}
-    }
-    let rotate = table.word("rotate", &["rename", "copytruncate"]);
-    let rotate_every = table.parsed("rotate_every", parse_size);
-    if rotate.is_some() != rotate_every.is_some() {
-        table.problem(
-            if rotate.is_some() {
-                "rotate"
-            } else {
-                "rotate_every"
-            },
-            "rotate and rotate_every go together: how, and after how many bytes",
-        );
-    }
-    let load = Load {
-        into: into.unwrap_or("avro"),
-        rate: rate.unwrap_or(1.0),
-        ramp_to,
-        poisson: schedule == "poisson",
-        batch: table
-            .number("batch", 1..=100_000)
-            .unwrap_or(if into == Some("avro") { 100 } else { 1 }) as u32,
-        connections: table.number("connections", 1..=1_000).unwrap_or(1) as u16,
-        payload,
-        body: table.parsed("body", parse_size).unwrap_or(480) as usize,
-        replay,
-        retry_for: table
-            .parsed("retry_for", parse_duration)
-            .unwrap_or(Duration::from_secs(30)),
-        timeout: table
-            .parsed("timeout", parse_duration)
-            .unwrap_or(Duration::from_secs(10)),
-        deflate: table.flag("deflate").unwrap_or(false),
-        answers: table.flag("answers").unwrap_or(true),
-        rotate: rotate.zip(rotate_every),
-    };
-    if load.body < 96 {
-        table.problem(
-            "body",
-            format!(
-                "a body of {} bytes cannot hold the 64 characters that identify it: at least 96",
-                load.body
+/// `[sut.env]`: names of the user's own, each with a text.
+fn read_env(table: &Reader<'_, '_>) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    for (key, _) in table.keys() {
+        let value = table.raw_of(&key).map(|value| value.get_ref());
+        match value.and_then(|value| value.as_str()) {
+            // They are what the run's own ports and directories are called; whoever changes them
+            // sends the load past the agent.
+            Some(_) if sut::OWN_ENVIRONMENT.contains(&key.as_str()) => table.problem(
+                &key,
+                format!("{key} is set by the run itself: choose another name"),
             ),
-        );
+            Some(text) => {
+                env.insert(key, text.to_owned());
+            }
+            None => table.problem(
+                &key,
+                format!(
+                    "sut.env.{key} must be text in quotes, not {}",
+                    value.map_or("nothing", |value| value.type_str())
+                ),
+            ),
+        }
     }
-    if matches!(load.into, "tail" | "exec") && load.connections > 1 {
-        table.problem(
-            "connections",
-            "a file has one writer: connections must be 1 with tail and exec",
-        );
-    }
-    if poisson_and_ramp(&load) {
-        table.problem("ramp_to", "ramp_to goes with schedule = \"constant\" only");
-    }
-    table.finish();
-    (into.is_some() && rate.is_some()).then_some(load)
-}
-
-fn poisson_and_ramp(load: &Load) -> bool {
-    load.poisson && load.ramp_to.is_some()
+    env
 }
 
 fn read_phases(table: &Reader<'_, '_>, quiet: Duration) -> Option<Phases> {
@@ -461,135 +455,6 @@ fn read_phases(table: &Reader<'_, '_>, quiet: Duration) -> Option<Phases> {
         drain_deadline: written.max(least),
         drain_raised: written < least,
     })
-}
-
-fn read_faults(root: &Reader<'_, '_>, phases: Option<&Phases>) -> Option<Vec<FaultPlan>> {
-    let tables = root.tables("fault");
-    let count = tables.len();
-    let faults: Vec<FaultPlan> = tables
-        .iter()
-        .enumerate()
-        .filter_map(|(index, table)| read_fault(table, index, phases))
-        .collect();
-    (faults.len() == count).then_some(faults)
-}
-
-fn read_fault(table: &Reader<'_, '_>, index: usize, phases: Option<&Phases>) -> Option<FaultPlan> {
-    let names: Vec<&'static str> = fault::KINDS.iter().map(|kind| kind.name).collect();
-    if table.raw("kind").is_none() {
-        table.missing("kind", &format!("which fault ({})", names.join(", ")));
-    }
-    let name = table.word("kind", &names);
-    let at = table.parsed("at", parse_duration);
-    let when = table.text("when");
-    let lasts = table.parsed("for", parse_duration);
-    let every = table.parsed("every", parse_duration);
-    if table.raw_of("for").is_none() {
-        table.missing("for", "how long the fault lasts, such as for = \"8s\"");
-    }
-    let when = match (at, when) {
-        (Some(at), None) => When::At(at),
-        (None, Some(text)) => read_condition(table, &text)?,
-        (Some(_), Some(_)) => {
-            table.problem("when", "a fault has either `at` or `when`, not both");
-            return None;
-        }
-        (None, None) if table.raw_of("at").is_none() => {
-            table.missing("at", "when it strikes after the start of steady, such as at = \"10s\" (or when = \"channel.c1.fill > 0.8\")");
-            return None;
-        }
-        _ => return None,
-    };
-    let (lasts, name) = (lasts?, name?);
-    if let (Some(phases), When::At(at)) = (phases, &when)
-        && *at + lasts > phases.steady
-    {
-        let message = format!(
-            "the fault would end {} after the start of steady, which lasts {}: a fault must end within the load",
-            show_duration(*at + lasts),
-            show_duration(phases.steady)
-        );
-        table.problem(if *at >= phases.steady { "at" } else { "for" }, message);
-        return None;
-    }
-    if every.is_some_and(|every| every <= lasts) {
-        table.problem(
-            "every",
-            "a fault must have ended before it is repeated: every must be longer than for",
-        );
-        return None;
-    }
-    let own = own_settings(table)?;
-    let kind = fault::KINDS.iter().find(|kind| kind.name == name)?;
-    if let Err(error) = (kind.build)(own.clone()) {
-        table.problem(
-            &named_key(&error.to_string()).unwrap_or_else(|| "kind".into()),
-            error.to_string(),
-        );
-        return None;
-    }
-    Some(FaultPlan {
-        index,
-        kind: kind.name,
-        table: own,
-        when,
-        lasts,
-        every,
-        line: table.line(),
-    })
-}
-
-/// The settings of the fault's own kind: all but those that every fault has.
-fn own_settings(table: &Reader<'_, '_>) -> Option<toml::Table> {
-    let mut own = toml::Table::new();
-    for (key, _) in table.keys() {
-        if !["kind", "at", "when", "for", "every"].contains(&key.as_str()) {
-            let value = table.raw_of(&key)?.clone();
-            own.insert(key, settings::plain(value.get_ref()));
-        }
-    }
-    Some(own)
-}
-
-/// The first word in back-quotes of a serde message: the key it is about.
-fn named_key(message: &str) -> Option<String> {
-    message.split('`').nth(1).map(str::to_owned)
-}
-
-/// `channel.c1.fill > 0.8`
-fn read_condition(table: &Reader<'_, '_>, text: &str) -> Option<When> {
-    let parsed = text.split_once('>').and_then(|(left, right)| {
-        let channel = left
-            .trim()
-            .strip_prefix("channel.")?
-            .strip_suffix(".fill")?;
-        let limit: f64 = right.trim().trim_start_matches('=').trim().parse().ok()?;
-        Some(When::Observed {
-            text: text.to_owned(),
-            channel: channel.to_owned(),
-            limit,
-        })
-    });
-    if parsed.is_none() {
-        table.problem(
-            "when",
-            format!("when = \"{text}\" is not understood: write \"channel.NAME.fill > 0.8\""),
-        );
-    }
-    parsed
-}
-
-/// `[campaign]` is read by `campaign` itself; here only its keys are checked.
-fn check_campaign(table: &Reader<'_, '_>) {
-    for key in ["warm_up", "steady", "drain_deadline"] {
-        table.parsed(key, parse_duration);
-    }
-    table.number("max_overlap", 1..=10);
-    for menu in table.tables("menu") {
-        let names: Vec<&'static str> = fault::KINDS.iter().map(|kind| kind.name).collect();
-        menu.word("kind", &names);
-    }
-    table.finish();
 }
 
 /// Every key with its default, for people.

@@ -36,6 +36,16 @@ pub struct Kind {
 /// Every driver, by name.
 pub static KINDS: &[&Kind] = &[&command::KIND, &decoy::KIND, &engine::KIND, &flume::KIND];
 
+/// The variables that the run itself sets for a system under test; `runner::place` says what each
+/// stands for.
+pub const OWN_ENVIRONMENT: &[&str] = &[
+    "FB_DATA",
+    "FB_LOG",
+    "FB_NAMENODE",
+    "FB_SOURCE_PORT",
+    "FB_STORE",
+];
+
 /// Where a system under test lives during one run.
 #[derive(Debug, Clone)]
 pub struct Place {

@@ -105,9 +105,11 @@ fn slip(evidence: &Evidence<'_>) -> Option<String> {
     (u128::from(p99) > allowed.as_micros()).then(|| format!("the generator could not keep its schedule: its slip p99 is {:.1} ms, and {} ms are allowed", p99 as f64 / 1e3, allowed.as_millis()))
 }
 
-/// The receiver could not read, and no injected fault explains it.
-fn blindness(evidence: &Evidence<'_>) -> Option<String> {
-    let unexplained = evidence.blind.iter().find(|(from, to, _)| {
+/// The receiver could not read for longer than a slow look, and no injected fault explains it.
+pub fn unexplained_blindness<'e>(
+    evidence: &'e Evidence<'_>,
+) -> impl Iterator<Item = &'e (i64, i64, String)> {
+    evidence.blind.iter().filter(|(from, to, _)| {
         let explained = evidence.strikes.iter().any(|strike| {
             let healed = strike.healed.unwrap_or(i64::MAX - RECEIVER_RECOVERS);
             let kind = evidence
@@ -120,12 +122,14 @@ fn blindness(evidence: &Evidence<'_>) -> Option<String> {
                 && *to <= healed + RECEIVER_RECOVERS
         });
         to - from > BLIND_FOR && !explained
-    });
-    unexplained.map(|(from, to, why)| {
-        format!(
-            "the store could not be read from {:.1} s to {:.1} s ({why})",
-            *from as f64 / 1e6,
-            *to as f64 / 1e6
-        )
     })
+}
+
+fn blindness(evidence: &Evidence<'_>) -> Option<String> {
+    let (from, to, why) = unexplained_blindness(evidence).next()?;
+    Some(format!(
+        "the store could not be read from {:.1} s to {:.1} s ({why})",
+        *from as f64 / 1e6,
+        *to as f64 / 1e6
+    ))
 }

@@ -26,7 +26,9 @@ impl Visitor for Recovery<'_> {
     /// What is sent while the fault holds is in flight with what was there when it struck.
     fn sent(&mut self, sent: &Sent) {
         for strike in self.strikes.iter_mut() {
-            if sent.attempt == 0 && (strike.injected..=strike.healed.unwrap_or(i64::MAX)).contains(&sent.first_byte) {
+            if sent.attempt == 0
+                && (strike.injected..=strike.healed.unwrap_or(i64::MAX)).contains(&sent.first_byte)
+            {
                 strike.in_flight += u64::from(sent.batch.count);
             }
         }
