@@ -257,7 +257,8 @@ fn put(channel: &ArcChannel, events: std::ops::Range<usize>) {
     put.commit().unwrap();
 }
 
-/// Puts events at a rate while the sink takes them; half-way something is done to the cluster.
+/// Puts events at a rate while the sink takes them; meanwhile, half-way, something is done to the
+/// cluster.
 /// Returns how long it took, and the sink.
 fn run_sink(
     cluster: &mut Cluster,
@@ -289,18 +290,18 @@ fn run_sink(
             (started.elapsed(), sink)
         }
     });
-    let mut disturb = Some(disturb);
-    for first in (0..events).step_by(100) {
-        let due = Duration::from_secs_f64(first as f64 / per_second as f64);
-        std::thread::sleep(due.saturating_sub(started.elapsed()));
-        if first >= events / 2
-            && let Some(disturb) = disturb.take()
-        {
-            disturb(cluster);
+    let putter = std::thread::spawn(move || {
+        for first in (0..events).step_by(100) {
+            let due = Duration::from_secs_f64(first as f64 / per_second as f64);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+            put(&channel, first..events.min(first + 100));
         }
-        put(&channel, first..events.min(first + 100));
-    }
-    all_put.store(true, Ordering::Release);
+        all_put.store(true, Ordering::Release);
+    });
+    let half = Duration::from_secs_f64(events as f64 / per_second as f64 / 2.0);
+    std::thread::sleep(half.saturating_sub(started.elapsed()));
+    disturb(cluster);
+    putter.join().unwrap();
     taker.join().unwrap()
 }
 
