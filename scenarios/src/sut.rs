@@ -117,12 +117,9 @@ pub trait Driver: Debug + Send + Sync {
     fn has_metrics(&self) -> bool {
         false
     }
-    /// How many events of the run its channels still hold after its end. `Err`: nobody can tell,
+    /// The bodies of the events that its channels still hold after its end. `Err`: nobody can tell,
     /// and why.
-    fn stranded(&self, _place: &Place, _tools: &Tools, _run: u64) -> Result<u64, String> {
-        Err(format!(
-            "there is no reader for the channels of {}",
-            self.name()
-        ))
+    fn stranded(&self, _place: &Place, _tools: &Tools) -> Result<Vec<Vec<u8>>, String> {
+        Err(format!("there is no reader for the channels of {}", self.name()))
     }
 }

@@ -79,7 +79,8 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Runs a short program to its end, at most a minute, and returns what it printed.
+/// Runs a short program to its end, at most a minute, and returns what it printed. An exit code
+/// other than 0 is an error with the last line the program wrote on standard error.
 pub fn output(program: &Path, arguments: &[String]) -> std::io::Result<String> {
     use std::io::{Error, Read};
     use std::process::{Command, Stdio};
@@ -87,15 +88,32 @@ pub fn output(program: &Path, arguments: &[String]) -> std::io::Result<String> {
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?;
-    let mut pipe = child.stdout.take().ok_or_else(|| Error::other("no pipe"))?;
-    let reader = std::thread::spawn(move || {
-        let mut text = String::new();
-        pipe.read_to_string(&mut text).map(|_| text)
-    });
+    let read = |pipe: Option<Box<dyn Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes))
+                .map(|_| String::from_utf8_lossy(&bytes).into_owned())
+        })
+    };
+    let printed = read(
+        child
+            .stdout
+            .take()
+            .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+    );
+    let said = read(
+        child
+            .stderr
+            .take()
+            .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+    );
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while child.try_wait()?.is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
         if std::time::Instant::now() > deadline {
             child.kill()?;
             child.wait()?;
@@ -105,8 +123,19 @@ pub fn output(program: &Path, arguments: &[String]) -> std::io::Result<String> {
             )));
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
+    };
+    let joined = |thread: std::thread::JoinHandle<std::io::Result<String>>| {
+        thread
+            .join()
+            .map_err(|_| Error::other("the reader of its output panicked"))?
+    };
+    let (printed, said) = (joined(printed)?, joined(said)?);
+    if status.success() {
+        return Ok(printed);
     }
-    reader
-        .join()
-        .map_err(|_| Error::other("the reader of its output panicked"))?
+    Err(Error::other(format!(
+        "{} ended with {status}: {}",
+        program.display(),
+        said.lines().last().unwrap_or("no message")
+    )))
 }

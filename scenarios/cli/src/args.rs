@@ -36,6 +36,8 @@ pub(crate) enum Command {
     /// Run an agent alone: `flume-bench agent -n a1 -c conf -f flume.conf`
     #[command(disable_help_flag = true)]
     Agent(Rest),
+    /// Print the events that a closed file channel still holds, a line each
+    Stranded(Stranded),
     /// Run a part of an embedded store (the runner does that)
     #[command(disable_help_flag = true)]
     Store(Rest),
@@ -125,6 +127,16 @@ pub(crate) struct Rest {
     /// Options, handed on as they are
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) rest: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stranded {
+    /// The channel's checkpointDir
+    #[arg(long)]
+    pub(crate) checkpoint: PathBuf,
+    /// The first of the channel's dataDirs
+    #[arg(long)]
+    pub(crate) data: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ use flume_bench_scenarios::decoy;
 use flume_bench_scenarios::scenario::reader::Problem;
 use flume_bench_scenarios::tools::Tools;
 
-use crate::args::{Cli, Command, Decoy};
+use crate::args::{Cli, Command, Decoy, Stranded};
 
 /// Parses and calls. `args` begins with the program's name.
 pub(crate) fn dispatch(args: Vec<OsString>) -> ExitCode {
@@ -44,9 +44,40 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> ExitCode {
         Command::List(args) => list::list(&args.what),
         Command::Report(args) => report::report(&args),
         Command::Agent(args) => flume_bench_engine::cli::main(args.rest.into_iter()),
+        Command::Stranded(args) => stranded(&args),
         Command::Store(args) => flume_bench_stores::main(args.rest.into_iter()),
         Command::Decoy(args) => run_decoy(args),
     }
+}
+
+/// Prints what a closed file channel holds; what is damaged is said, and is exit code 4.
+fn stranded(args: &Stranded) -> ExitCode {
+    let events = match flume_bench_engine::channel::file::stranded(&args.checkpoint, &args.data) {
+        Ok(events) => events,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            return exit(Code::HarnessFailed);
+        }
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for event in events {
+        match event {
+            Ok(body) => {
+                if out
+                    .write_all(&body)
+                    .and_then(|()| out.write_all(b"\n"))
+                    .is_err()
+                {
+                    return ExitCode::SUCCESS;
+                }
+            }
+            Err(error) => {
+                say(&format!("error: {error}"));
+                return exit(Code::HarnessFailed);
+            }
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn run_decoy(args: Decoy) -> ExitCode {

@@ -1,14 +1,17 @@
 //! After the load: heal, drain, probe, stop the agent, scan, recover leases, scan again.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
 use flume_bench_loadgen::account::Live;
 use flume_bench_loadgen::generator;
+use flume_bench_loadgen::ledger::Ledger;
 use flume_bench_loadgen::observe::{
     Answer, Answered, Batch, FileChange, FileId, Micros, Observer, Read, Sent,
 };
 use flume_bench_loadgen::receiver::{Receiver, final_scan};
+use flume_bench_loadgen::token::{self, Examined};
 
 use super::history::{Drain, Entry};
 use super::load::{Loaded, show};
@@ -229,23 +232,40 @@ impl Observer for Unpublishing<'_> {
     }
 }
 
-/// Counts what the agent's channels still hold, where there is a reader for them.
+/// Counts the lost events that the agent's channels still hold, where there is a reader for them.
 fn stranded(run: &Run<'_>, place: &Place) {
-    let entry =
-        match run
-            .scenario
-            .sut
-            .driver
-            .stranded(place, &run.options.tools, run.world.dir().run)
-        {
-            Ok(events) => Entry::Stranded {
-                events: Some(events),
+    let lost = run.account.with_ledger(Ledger::lost);
+    if lost.is_empty() {
+        return;
+    }
+    let entry = match run.scenario.sut.driver.stranded(place, &run.options.tools) {
+        Ok(bodies) => {
+            let is_lost = |producer: u16, sequence: u64| {
+                lost.iter().any(|range| {
+                    range.producer == producer
+                        && (range.first..range.first + range.count).contains(&sequence)
+                })
+            };
+            let mut found: BTreeSet<(u16, u64)> = BTreeSet::new();
+            for body in &bodies {
+                if let Examined::One {
+                    token,
+                    payload_ok: true,
+                } = token::examine(body, run.world.dir().run)
+                    && is_lost(token.producer, token.sequence)
+                {
+                    found.insert((token.producer, token.sequence));
+                }
+            }
+            Entry::Stranded {
+                events: Some(found.len() as u64),
                 reason: None,
-            },
-            Err(reason) => Entry::Stranded {
-                events: None,
-                reason: Some(reason),
-            },
-        };
+            }
+        }
+        Err(reason) => Entry::Stranded {
+            events: None,
+            reason: Some(reason),
+        },
+    };
     run.history().note(entry);
 }

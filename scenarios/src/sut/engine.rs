@@ -89,4 +89,55 @@ impl Driver for Engine {
     fn has_metrics(&self) -> bool {
         true
     }
+    /// A file channel is read by `flume-bench stranded`; what was in a memory channel is gone.
+    fn stranded(&self, place: &Place, tools: &Tools) -> Result<Vec<Vec<u8>>, String> {
+        let text = std::fs::read_to_string(&place.config)
+            .map_err(|error| format!("{}: {error}", place.config.display()))?;
+        let mut bodies = Vec::new();
+        for (checkpoint, data) in file_channels(&text, place) {
+            let arguments =
+                ["stranded", "--checkpoint", &checkpoint, "--data", &data].map(str::to_owned);
+            let output = crate::tools::output(&tools.program, &arguments)
+                .map_err(|error| format!("the channel in {data} could not be read: {error}"))?;
+            bodies.extend(output.lines().map(|line| line.as_bytes().to_vec()));
+        }
+        Ok(bodies)
+    }
+}
+
+/// Checkpoint and data directory of every channel whose configuration names them.
+fn file_channels(text: &str, place: &Place) -> Vec<(String, String)> {
+    let value = |key: &str| {
+        let line = text.lines().find(|line| {
+            line.split('=')
+                .next()
+                .is_some_and(|written| written.trim() == key)
+        })?;
+        let mut value = line.split_once('=')?.1.trim().to_owned();
+        for (name, filled) in &place.env {
+            value = value.replace(&format!("${{env:{name}}}"), filled);
+        }
+        Some(
+            value
+                .split(',')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+        )
+    };
+    let channels = text.lines().filter_map(|line| {
+        line.split('=')
+            .next()?
+            .trim()
+            .strip_suffix(".checkpointDir")
+    });
+    channels
+        .filter_map(|channel| {
+            Some((
+                value(&format!("{channel}.checkpointDir"))?,
+                value(&format!("{channel}.dataDirs"))?,
+            ))
+        })
+        .collect()
 }
