@@ -4,29 +4,20 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Child;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+#[path = "../real/java.rs"]
+mod java;
+
+pub(crate) use java::wait_for;
+
 /// Where the jars of Hadoop 3.3.6 are, if they are there.
 pub(crate) fn jars() -> Option<PathBuf> {
-    let libs = match std::env::var_os("FLUME_BENCH_LIBS") {
-        Some(libs) => PathBuf::from(libs),
-        None => PathBuf::from(std::env::var_os("HOME")?).join(".cache/flume-bench"),
-    };
-    let jars = libs.join("hdfs-3.3.6");
-    jars.join("hadoop-hdfs-3.3.6.jar").exists().then_some(jars)
-}
-
-/// Waits until `condition` holds; panics with `what` after `limit`.
-pub(crate) fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < limit, "waited {limit:?} for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    java::jars("hdfs-3.3.6", "hadoop-hdfs-3.3.6.jar")
 }
 
 struct Ports {
@@ -103,16 +94,7 @@ impl Cluster {
             http: 0,
         };
         let ports = self.datanode_ports.get(n).unwrap_or(&none);
-        Command::new("java")
-            .args([
-                "--add-opens=java.base/java.lang=ALL-UNNAMED",
-                "-XX:+UseSerialGC",
-            ])
-            .args([
-                "-XX:TieredStopAtLevel=1",
-                "-Xmx256m",
-                "-Djava.net.preferIPv4Stack=true",
-            ])
+        java::java()
             .arg(format!("-Dtest.dir={}", self.dir.path().display()))
             .arg(format!("-Dtest.nn={}", self.namenode_port))
             .arg(format!("-Dtest.nnhttp={}", self.http_port))
@@ -122,7 +104,6 @@ impl Cluster {
             .arg(format!("-Dtest.dnhttp={}", ports.http))
             .args(["-cp", &class_path])
             .args(arguments)
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
