@@ -89,6 +89,43 @@ pub struct Ready {
     pub within: Duration,
 }
 
+/// What is wrong with Flume properties that do not name the places which the run makes up: the load
+/// would go past the agent, or what it writes would never be seen.
+fn check_places(scenario: &Scenario) -> Vec<Problem> {
+    let Some((config, text)) = scenario
+        .sut
+        .config
+        .as_ref()
+        .and_then(|config| Some((config, std::fs::read_to_string(config).ok()?)))
+    else {
+        return Vec::new();
+    };
+    let into = scenario.load.into;
+    let (source, remedy) = match into {
+        "avro" | "netcat" => ("FB_SOURCE_PORT", "write port = ${env:FB_SOURCE_PORT}"),
+        _ => ("FB_LOG", "write ${env:FB_LOG} where the source names its file"),
+    };
+    let mut wanted = vec![(
+        source,
+        format!("no source takes the load into \"{into}\""),
+        remedy,
+    )];
+    if scenario.store.kind() == "files" {
+        wanted.push((
+            "FB_STORE",
+            "no sink writes into the store".to_owned(),
+            "write sink.directory = ${env:FB_STORE}",
+        ));
+    }
+    wanted
+        .into_iter()
+        .filter(|(name, ..)| !text.contains(&format!("${{env:{name}")))
+        .map(|(name, what, remedy)| {
+            Problem::at(config, 0, format!("{what}: nothing refers to {name}")).remedy(remedy)
+        })
+        .collect()
+}
+
 /// One kind of system under test.
 pub trait Driver: Debug + Send + Sync {
     /// The kind's name.

@@ -67,6 +67,37 @@ pub fn libs() -> PathBuf {
     }
 }
 
+/// Why nothing can be kept in this directory, which need not exist yet; `None` if it can. Nothing
+/// is made to find out.
+pub fn unusable_directory(path: &Path) -> Option<String> {
+    use nix::unistd::{AccessFlags, access};
+    let there = nearest_there(path);
+    if !there.is_dir() {
+        return Some(format!("{} is not a directory", there.display()));
+    }
+    let mut wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+    if there == path {
+        wanted |= AccessFlags::R_OK;
+    }
+    let error = access(there, wanted).err()?;
+    Some(format!(
+        "{} cannot be read and written: {}",
+        there.display(),
+        error.desc()
+    ))
+}
+
+/// The path, or the nearest of its parents that exists.
+pub fn nearest_there(path: &Path) -> &Path {
+    path.ancestors()
+        .map(|path| match path.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => path,
+        })
+        .find(|path| path.symlink_metadata().is_ok())
+        .unwrap_or(Path::new("/"))
+}
+
 /// Finds a program on the PATH (or, for root's programs, in the usual sbin directories).
 pub fn find_program(name: &str) -> Option<PathBuf> {
     if name.contains('/') {

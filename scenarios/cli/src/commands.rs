@@ -1,6 +1,7 @@
 //! One function a subcommand; [`dispatch`] chooses.
 
 mod list;
+mod machine;
 mod report;
 mod run;
 
@@ -112,6 +113,7 @@ fn check_agent(file: &Path, agent: &str, env: &dyn Fn(&str) -> Option<String>) -
         Ok(text) => text,
         Err(error) => return vec![Problem::at(file, 0, error.to_string())],
     };
+    let machine = machine::check(&text, agent, env);
     let report = config::check(&[text], agent, &Surroundings::default(), env);
     let problem = |finding: &config::Finding| {
         let hint = finding
@@ -130,7 +132,10 @@ fn check_agent(file: &Path, agent: &str, env: &dyn Fn(&str) -> Option<String>) -
             format!("{key}{}{hint}", finding.message),
         )
     };
-    report.problems.iter().map(problem).collect()
+    let mut problems: Vec<Problem> = report.problems.iter().map(problem).collect();
+    problems.extend(machine);
+    problems.sort();
+    problems
 }
 
 /// A line on standard error.

@@ -19,6 +19,7 @@ use crate::scenario::Scenario;
 use crate::scenario::reader::Problem;
 use crate::store::Running;
 use crate::sut::Place;
+use crate::tools::{nearest_there, unusable_directory};
 
 /// Free space that a run wants, on top of what it will store.
 const SPARE_BYTES: u64 = 512 << 20;
@@ -27,20 +28,22 @@ const SPARE_BYTES: u64 = 512 << 20;
 pub fn preflight(scenario: &Scenario, options: &Options) -> Vec<Problem> {
     let mut problems = scenario.sut.driver.check(scenario, &options.tools);
     problems.extend(scenario.store.check(scenario, &options.tools));
-    problems.extend(check_disk(scenario, &options.runs));
+    match unusable_directory(&options.runs) {
+        Some(why) => problems.push(Problem::of_machine(
+            format!(
+                "the runs cannot be kept under {}: {why}",
+                options.runs.display()
+            ),
+            "choose another place with --runs",
+        )),
+        None => problems.extend(check_disk(scenario, &options.runs)),
+    }
     problems
 }
 
 /// Room for the load three times over (input or channel, store, copies) and some to spare.
 fn check_disk(scenario: &Scenario, runs: &Path) -> Option<Problem> {
-    let mut there = runs;
-    while !there.exists() {
-        there = match there.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => return None,
-        };
-    }
+    let there = nearest_there(runs);
     let stat = nix::sys::statvfs::statvfs(there).ok()?;
     let free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
     let seconds = (scenario.phases.warm_up + scenario.phases.steady).as_secs_f64();

@@ -211,7 +211,7 @@ fn build(table: &Reader<'_, '_>, kind: &fault::Kind, own: &toml::Table) -> bool 
         table.problem(key, message);
     }
     let mut rest = own.clone();
-    rest.retain(|key, _| known.contains(&key.as_str()));
+    rest.retain(|key, _| known.iter().any(|known| *known == key));
     let Err(error) = (kind.build)(rest) else {
         return unknown.is_empty();
     };

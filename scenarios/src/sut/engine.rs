@@ -54,9 +54,11 @@ impl Driver for Engine {
             return Vec::new();
         };
         let own = crate::runner::place::example_environment(scenario);
-        (tools.check_agent)(config, &scenario.sut.agent, &|name: &str| {
+        let mut problems = (tools.check_agent)(config, &scenario.sut.agent, &|name: &str| {
             own.get(name).cloned().or_else(|| std::env::var(name).ok())
-        })
+        });
+        problems.extend(super::check_places(scenario));
+        problems
     }
     fn command(&self, place: &Place, tools: &Tools) -> Command {
         let argv = [

@@ -79,11 +79,12 @@ impl Driver for Flume {
     fn version(&self, _tools: &Tools) -> Option<String> {
         Some("Apache Flume 1.11.0".into())
     }
-    fn check(&self, _scenario: &Scenario, tools: &Tools) -> Vec<Problem> {
+    fn check(&self, scenario: &Scenario, tools: &Tools) -> Vec<Problem> {
         tools
             .check_java()
             .into_iter()
             .chain(tools.check_jars(JARS, "Apache Flume"))
+            .chain(super::check_places(scenario))
             .collect()
     }
     fn prepare(&self, place: &Place, _tools: &Tools) -> std::io::Result<()> {

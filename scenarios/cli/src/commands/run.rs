@@ -15,7 +15,9 @@ use flume_bench_scenarios::{shipped, store, sut};
 use super::{exit, print, report, say, say_problems, tools};
 use crate::args::{Check, Doctor, Overriding, Run};
 
-fn load(name: &str, overriding: &Overriding) -> Result<Scenario, Vec<Problem>> {
+/// The scenario, checked together with what the machine has for it: whatever is wrong is said at
+/// once.
+fn load(name: &str, overriding: &Overriding, options: &Options) -> Result<Scenario, Vec<Problem>> {
     let path = shipped::find(name).map_err(|error| {
         vec![Problem::of_machine(
             format!("the shipped scenario {name} could not be written to the cache: {error}"),
@@ -28,7 +30,28 @@ fn load(name: &str, overriding: &Overriding) -> Result<Scenario, Vec<Problem>> {
         seed: overriding.seed,
         set: overriding.set.clone(),
     };
-    scenario::load(&path, &overrides)
+    let (scenario, mut problems) = scenario::inspect(&path, &overrides);
+    if let Some(scenario) = &scenario {
+        problems.extend(runner::preflight(scenario, options));
+    }
+    match scenario {
+        Some(scenario) if problems.is_empty() => Ok(scenario),
+        _ => Err(problems),
+    }
+}
+
+/// `--run-id`: up to 16 hexadecimal digits.
+fn parse_run_id(text: &str) -> Result<u64, Problem> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| digits)
+        .ok_or_else(|| {
+            Problem::of_machine(
+                format!("--run-id {text} is not understood"),
+                "write up to 16 hexadecimal digits",
+            )
+        })
 }
 
 /// `flume-bench run`.
@@ -47,35 +70,24 @@ pub(crate) fn run(args: &Run, command_line: Vec<String>) -> ExitCode {
             say(&format!("the signal {signal} cannot be caught: {error}"));
         }
     }
-    let scenario = match load(&args.scenario, &args.overriding) {
-        Ok(scenario) => scenario,
-        Err(problems) => return say_problems(&problems),
-    };
-    let run_id = match args
-        .run_id
-        .as_deref()
-        .map(|text| u64::from_str_radix(text, 16))
-    {
-        None => None,
-        Some(Ok(id)) => Some(id),
-        Some(Err(_)) => {
-            return say_problems(&[Problem::of_machine(
-                format!(
-                    "--run-id {} is not understood",
-                    args.run_id.as_deref().unwrap_or("")
-                ),
-                "write up to 16 hexadecimal digits",
-            )]);
-        }
-    };
+    let run_id = args.run_id.as_deref().map(parse_run_id).transpose();
     let options = Options {
         runs: args.runs.clone(),
-        run_id,
+        run_id: run_id.as_ref().ok().copied().flatten(),
         keep_going: args.keep_going,
         quiet: args.quiet,
         command_line,
         tools: tools(),
         interrupted,
+    };
+    let loaded = load(&args.scenario, &args.overriding, &options);
+    let scenario = match (run_id, loaded) {
+        (Ok(_), Ok(scenario)) => scenario,
+        (run_id, loaded) => {
+            let mut problems: Vec<Problem> = run_id.err().into_iter().collect();
+            problems.extend(loaded.err().unwrap_or_default());
+            return say_problems(&problems);
+        }
     };
     let outcome = match runner::run(&scenario, &options) {
         Ok(outcome) => outcome,
@@ -101,16 +113,13 @@ pub(crate) fn run(args: &Run, command_line: Vec<String>) -> ExitCode {
 
 /// `flume-bench check`.
 pub(crate) fn check(args: &Check) -> ExitCode {
-    let scenario = match load(&args.scenario, &args.overriding) {
-        Ok(scenario) => scenario,
-        Err(problems) => return say_problems(&problems),
-    };
-    let problems = runner::preflight(&scenario, &options_for_check());
-    if !problems.is_empty() {
-        return say_problems(&problems);
+    match load(&args.scenario, &args.overriding, &options_for_check()) {
+        Ok(scenario) => {
+            print(&timeline(&scenario));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => say_problems(&problems),
     }
-    print(&timeline(&scenario));
-    ExitCode::SUCCESS
 }
 
 fn options_for_check() -> Options {
@@ -193,17 +202,13 @@ fn timeline(scenario: &Scenario) -> String {
 /// `flume-bench doctor`.
 pub(crate) fn doctor(args: &Doctor) -> ExitCode {
     match &args.scenario {
-        Some(name) => match load(name, &args.overriding) {
+        Some(name) => match load(name, &args.overriding, &options_for_check()) {
             Ok(scenario) => {
-                let problems = runner::preflight(&scenario, &options_for_check());
-                if problems.is_empty() {
-                    print(&format!(
-                        "everything that {} needs is here\n",
-                        scenario.name
-                    ));
-                    return ExitCode::SUCCESS;
-                }
-                say_problems(&problems)
+                print(&format!(
+                    "everything that {} needs is here\n",
+                    scenario.name
+                ));
+                ExitCode::SUCCESS
             }
             Err(problems) => say_problems(&problems),
         },
