@@ -24,6 +24,26 @@ shipped![
     "hdfs-memory.toml",
     "hdfs.conf",
     "hdfs.toml",
+    "kinds/decoy.toml",
+    "kinds/fan-out.conf",
+    "kinds/fan-out.toml",
+    "kinds/flume-datanode-kill.toml",
+    "kinds/flume-dead-exec.toml",
+    "kinds/flume-memory-kill.conf",
+    "kinds/flume-memory-kill.toml",
+    "kinds/flume-orphan.toml",
+    "kinds/netcat.conf",
+    "kinds/netcat.toml",
+    "kinds/outages.toml",
+    "kinds/poisson.toml",
+    "kinds/ramp.conf",
+    "kinds/ramp.toml",
+    "kinds/sample.log",
+    "kinds/tail-copytruncate.toml",
+    "kinds/tail-rename.toml",
+    "kinds/tail.conf",
+    "kinds/thirty-kills.conf",
+    "kinds/thirty-kills.toml",
     "quickstart.conf",
     "quickstart.toml",
 ];
@@ -32,17 +52,12 @@ shipped![
 /// that name, written with all its siblings into the cache directory.
 pub fn find(name: &str) -> io::Result<PathBuf> {
     let path = Path::new(name);
-    if path.exists() || name.contains('/') {
+    if path.exists() {
         return Ok(path.to_owned());
     }
-    let file = if name.ends_with(".toml") {
-        name.to_owned()
-    } else {
-        format!("{name}.toml")
+    let Some(file) = shipped_file(name) else {
+        return Ok(path.to_owned());
     };
-    if !SHIPPED.iter().any(|(shipped, _)| *shipped == file) {
-        return Ok(path.to_owned());
-    }
     let directory = crate::tools::libs().join(concat!("scenarios-", env!("CARGO_PKG_VERSION")));
     for (name, content) in SHIPPED {
         let target = directory.join(name);
@@ -54,6 +69,19 @@ pub fn find(name: &str) -> io::Result<PathBuf> {
         }
     }
     Ok(directory.join(file))
+}
+
+/// The shipped file of that name, with or without `kinds/` and `.toml`.
+fn shipped_file(name: &str) -> Option<&'static str> {
+    let name = name.strip_suffix(".toml").unwrap_or(name);
+    let is_it = |file: &str| {
+        let stem = file.strip_suffix(".toml");
+        stem == Some(name) || stem.and_then(|stem| stem.strip_prefix("kinds/")) == Some(name)
+    };
+    SHIPPED
+        .iter()
+        .map(|(file, _)| *file)
+        .find(|file| is_it(file))
 }
 
 /// Name and first comment of every shipped scenario.
@@ -93,7 +121,7 @@ mod tests {
             };
             for entry in entries {
                 let name = entry.unwrap().file_name().into_string().unwrap();
-                if ["toml", "conf", "rsyslog"]
+                if ["toml", "conf", "log", "rsyslog"]
                     .iter()
                     .any(|end| name.ends_with(&format!(".{end}")))
                     && name != "Cargo.toml"
@@ -106,6 +134,17 @@ mod tests {
         let mut shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
         shipped.sort_unstable();
         assert_eq!(there, shipped);
+    }
+
+    #[test]
+    fn a_shipped_scenario_is_found_by_its_name() {
+        assert_eq!(shipped_file("hdfs"), Some("hdfs.toml"));
+        for name in ["netcat", "netcat.toml", "kinds/netcat", "kinds/netcat.toml"] {
+            assert_eq!(shipped_file(name), Some("kinds/netcat.toml"), "{name}");
+        }
+        for name in ["", "kinds/", "netcat.conf", "other/netcat", "kinds/hdfs"] {
+            assert_eq!(shipped_file(name), None, "{name}");
+        }
     }
 
     #[test]

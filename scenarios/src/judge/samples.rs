@@ -23,10 +23,12 @@ impl<'a> Recovery<'a> {
 }
 
 impl Visitor for Recovery<'_> {
-    /// What is sent while the fault holds is in flight with what was there when it struck.
+    /// What is sent while the fault holds is in flight with what was there when it struck. A batch
+    /// that is sent again most likely was, unless nothing was: a generator that rests between two
+    /// attempts has nothing in flight at that moment.
     fn sent(&mut self, sent: &Sent) {
         for strike in self.strikes.iter_mut() {
-            if sent.attempt == 0
+            if (sent.attempt == 0 || strike.in_flight == 0)
                 && (strike.injected..=strike.healed.unwrap_or(i64::MAX)).contains(&sent.first_byte)
             {
                 strike.in_flight += u64::from(sent.batch.count);

@@ -65,7 +65,10 @@ fn generator_of(
         _ => json!({
             "path": log,
             "rotate_every_bytes": rotate,
-            "how": load.rotate.map_or("rename", |(how, _)| how),
+            "how": match load.rotate {
+                Some(("copytruncate", _)) => "copy_truncate",
+                _ => "rename",
+            },
             "position_file": place.data.join("positions.json"),
         }),
     };
