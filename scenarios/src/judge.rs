@@ -23,7 +23,7 @@ use flume_bench_reports::verdict::{ExitCode, Verdict};
 
 use crate::checker::{self, Evidence, Histograms, Strike};
 use crate::runner::history::{self, Entry, Line};
-use crate::scenario::{Overrides, Scenario};
+use crate::scenario::Scenario;
 pub use facts::{Facts, gather};
 use samples::{Samples, Windows};
 
@@ -40,7 +40,7 @@ pub fn judge_and_write(root: &Path, scenario: &Scenario) -> Result<RunRecord, St
 /// Judges a stored run again from its directory alone.
 pub fn judge_stored(root: &Path) -> Result<RunRecord, String> {
     let path = root.join("conf/scenario.toml");
-    let scenario = crate::scenario::load(&path, &Overrides::default()).map_err(|problems| {
+    let scenario = crate::scenario::load_stored(&path).map_err(|problems| {
         problems
             .iter()
             .map(ToString::to_string)

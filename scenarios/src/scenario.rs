@@ -123,6 +123,16 @@ pub struct Phases {
     pub drain_raised: bool,
 }
 
+impl Phases {
+    /// Stands where the section is wrong.
+    const NONE: Self = Self {
+        warm_up: Duration::ZERO,
+        steady: Duration::ZERO,
+        drain_deadline: Duration::ZERO,
+        drain_raised: false,
+    };
+}
+
 /// When a fault strikes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum When {
@@ -196,7 +206,8 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Scenario, Vec<Problem>
 }
 
 /// As [`load`], and the scenario as far as it could be understood in spite of its problems, so that
-/// what it names can be looked at, too: all problems are to be said at once.
+/// what it names can be looked at, too: all problems are to be said at once. It is not to be run
+/// unless there are none.
 pub fn inspect(path: &Path, overrides: &Overrides) -> (Option<Scenario>, Vec<Problem>) {
     let applied = read_text(path)
         .map_err(|problem| vec![problem])
@@ -308,13 +319,14 @@ fn read(root: &Reader<'_, '_>, path: &Path, text: &str) -> Option<Scenario> {
         ),
         path: path.to_owned(),
         text: text.to_owned(),
-        seed: seed?,
+        // Where one of these is wrong, that has been said, and nothing will be run with it.
+        seed: seed.unwrap_or_default(),
         sut: sut?,
         load: load?,
         store: store?,
-        phases: phases?,
-        faults: faults?,
-        objectives: objectives?,
+        phases: phases.unwrap_or(Phases::NONE),
+        faults,
+        objectives,
         keep_going,
     })
 }

@@ -51,10 +51,10 @@ pub fn read(table: &Reader<'_, '_>) -> Option<Arc<dyn Store>> {
     }
     let name = table.word("kind", &names);
     let kind = KINDS.iter().find(|kind| Some(kind.name) == name)?;
-    let provider = match table.raw("provider") {
-        Some(_) => table.word("provider", kind.providers)?,
-        None => kind.providers[0],
-    };
+    // Where the word is wrong, that has been said, and the rest can be read with the default.
+    let provider = table
+        .word("provider", kind.providers)
+        .unwrap_or(kind.providers[0]);
     let store = (kind.read)(table, provider);
     table.finish();
     store

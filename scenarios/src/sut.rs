@@ -100,10 +100,16 @@ fn check_places(scenario: &Scenario) -> Vec<Problem> {
     else {
         return Vec::new();
     };
+    let is_comment = |line: &str| line.trim_start().starts_with(['#', '!']);
+    let settings: Vec<&str> = text.lines().filter(|line| !is_comment(line)).collect();
+    let settings = settings.join("\n");
     let into = scenario.load.into;
     let (source, remedy) = match into {
         "avro" | "netcat" => ("FB_SOURCE_PORT", "write port = ${env:FB_SOURCE_PORT}"),
-        _ => ("FB_LOG", "write ${env:FB_LOG} where the source names its file"),
+        _ => (
+            "FB_LOG",
+            "write ${env:FB_LOG} where the source names its file",
+        ),
     };
     let mut wanted = vec![(
         source,
@@ -119,7 +125,7 @@ fn check_places(scenario: &Scenario) -> Vec<Problem> {
     }
     wanted
         .into_iter()
-        .filter(|(name, ..)| !text.contains(&format!("${{env:{name}")))
+        .filter(|(name, ..)| !settings.contains(&format!("${{env:{name}")))
         .map(|(name, what, remedy)| {
             Problem::at(config, 0, format!("{what}: nothing refers to {name}")).remedy(remedy)
         })
@@ -157,6 +163,9 @@ pub trait Driver: Debug + Send + Sync {
     /// The bodies of the events that its channels still hold after its end. `Err`: nobody can tell,
     /// and why.
     fn stranded(&self, _place: &Place, _tools: &Tools) -> Result<Vec<Vec<u8>>, String> {
-        Err(format!("there is no reader for the channels of {}", self.name()))
+        Err(format!(
+            "there is no reader for the channels of {}",
+            self.name()
+        ))
     }
 }

@@ -46,19 +46,17 @@ impl There {
     }
 }
 
-/// Reads every fault; `None` if one of them is wrong.
+/// Reads every fault; those that are wrong are left out.
 pub(super) fn read(
     root: &Reader<'_, '_>,
     phases: Option<&Phases>,
     there: &There,
-) -> Option<Vec<FaultPlan>> {
-    let plans: Vec<Option<FaultPlan>> = root
-        .tables("fault")
+) -> Vec<FaultPlan> {
+    root.tables("fault")
         .iter()
         .enumerate()
-        .map(|(index, table)| read_fault(table, index, phases, there))
-        .collect();
-    plans.into_iter().collect()
+        .filter_map(|(index, table)| read_fault(table, index, phases, there))
+        .collect()
 }
 
 fn read_fault(
@@ -217,12 +215,17 @@ fn build(table: &Reader<'_, '_>, kind: &fault::Kind, own: &toml::Table) -> bool 
     };
     let message = error.to_string();
     let quoted: Vec<&str> = message.split(['`', '"']).skip(1).step_by(2).collect();
-    if message.starts_with("missing field") && !unknown.is_empty() {
-        // It is the one that was misspelt, and that has been said.
-        return false;
-    }
     let Some(key) = key_of(own, &quoted) else {
-        table.problem_here(format!("fault of kind {}: {message}", kind.name));
+        let missing = quoted
+            .first()
+            .filter(|_| message.starts_with("missing field"));
+        let meaning = missing.and_then(|key| kind.settings.iter().find(|(name, _)| name == key));
+        match meaning {
+            // What is missing may be what was misspelt, and that has been said.
+            _ if !unknown.is_empty() => {}
+            Some((key, meaning)) => table.missing(key, meaning),
+            None => table.problem_here(format!("fault of kind {}: {message}", kind.name)),
+        }
         return false;
     };
     let words = quoted.get(1..).unwrap_or_default().iter().copied();

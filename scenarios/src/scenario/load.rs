@@ -18,7 +18,8 @@ const ONLY_FOR: &[(&str, &[&str])] = &[
     ("rotate_every", &["tail", "exec"]),
 ];
 
-/// Reads the table; `None` if what is sent, or how fast, is not known.
+/// Reads the table; `None` if it is not known which protocol is meant. Any other mistake has been
+/// said, and leaves the default in its place.
 pub(super) fn read(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
     for (key, what) in [
         ("into", "what the load goes into (avro, exec, netcat, tail)"),
@@ -68,7 +69,7 @@ pub(super) fn read(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
         );
     }
     table.finish();
-    (into.is_some() && rate.is_some()).then_some(load)
+    into.map(|_| load)
 }
 
 fn read_rotation(table: &Reader<'_, '_>) -> Option<(&'static str, u64)> {

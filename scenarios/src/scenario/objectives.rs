@@ -78,8 +78,8 @@ impl Objectives {
     }
 }
 
-/// Reads the table; `None` if anything in it is wrong.
-pub fn read(table: &Reader<'_, '_>) -> Option<Objectives> {
+/// Reads the table; what is wrong in it is left out.
+pub fn read(table: &Reader<'_, '_>) -> Objectives {
     let mut counts = Vec::new();
     for (name, default) in COUNTS {
         match table.raw(name) {
@@ -95,13 +95,13 @@ pub fn read(table: &Reader<'_, '_>) -> Option<Objectives> {
         &["drained_within", "during", "transfer_success_rate"],
     );
     let during = read_latencies(&during, &[]);
-    Some(Objectives {
+    Objectives {
         counts,
-        latencies: latencies?,
-        during: during?,
+        latencies,
+        during,
         drained_within,
         transfer_success_rate,
-    })
+    }
 }
 
 fn parse_percent(text: &str) -> Result<f64, String> {
@@ -117,9 +117,8 @@ fn parse_percent(text: &str) -> Result<f64, String> {
     }
 }
 
-fn read_latencies(table: &Reader<'_, '_>, others: &[&str]) -> Option<Vec<LatencyObjective>> {
+fn read_latencies(table: &Reader<'_, '_>, others: &[&str]) -> Vec<LatencyObjective> {
     let mut found = Vec::new();
-    let mut right = true;
     for (key, _) in table.keys() {
         if others.contains(&key.as_str())
             || (!others.is_empty() && COUNTS.iter().any(|(name, _)| *name == key))
@@ -128,7 +127,6 @@ fn read_latencies(table: &Reader<'_, '_>, others: &[&str]) -> Option<Vec<Latency
         }
         let Some((word, quantile)) = split_key(&key) else {
             table.problem(&key, no_such_objective(&key, !others.is_empty()));
-            right = false;
             continue;
         };
         let Some(value) = table.raw_of(&key) else {
@@ -150,11 +148,10 @@ fn read_latencies(table: &Reader<'_, '_>, others: &[&str]) -> Option<Vec<Latency
             }),
             Err(message) => {
                 table.problem(&key, message);
-                right = false;
             }
         }
     }
-    right.then_some(found)
+    found
 }
 
 /// What is said of an unknown key. Inside fault windows only latencies are judged.

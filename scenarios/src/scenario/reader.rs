@@ -219,7 +219,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         Self {
             source,
             name: String::new(),
-            span: Some(0..0),
+            span: None,
             table: Some(table),
             asked: RefCell::default(),
         }
@@ -238,7 +238,8 @@ impl<'s, 'a> Reader<'s, 'a> {
         if self.name.is_empty() {
             key.to_owned()
         } else {
-            format!("{}.{key}", self.name)
+            // `[[fault]]` is called `[fault]` here, so that its place has both brackets.
+            format!("{}.{key}", self.name.trim_matches(['[', ']']))
         }
     }
 

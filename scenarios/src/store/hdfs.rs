@@ -57,6 +57,8 @@ fn read(table: &Reader<'_, '_>, provider: &'static str) -> Option<Arc<dyn Store>
     let replication = table.number("replication", 1..=9).unwrap_or(1) as u8;
     let namenode = table.text("namenode");
     let webhdfs = table.text("webhdfs");
+    let in_use_suffix = table.text("in_use_suffix").unwrap_or_else(|| ".tmp".into());
+    let path = table.text("path").unwrap_or_else(|| "/flume-bench".into());
     if replication > datanodes && provider != "external" {
         table.problem(
             "replication",
@@ -66,21 +68,31 @@ fn read(table: &Reader<'_, '_>, provider: &'static str) -> Option<Arc<dyn Store>
         );
         return None;
     }
-    if provider == "external" {
-        for (key, value) in [("namenode", &namenode), ("webhdfs", &webhdfs)] {
-            if value.is_none() {
+    for key in ["namenode", "webhdfs"] {
+        match table.raw(key) {
+            None if provider == "external" => {
                 table.missing(key, "provider = \"external\" needs the address, host:port");
-                return None;
             }
+            Some(_) if provider != "external" => table.problem(
+                key,
+                format!(
+                    "{key} has no meaning with provider = \"{provider}\": it goes with external"
+                ),
+            ),
+            _ => {}
         }
+    }
+    let external = namenode.zip(webhdfs).filter(|_| provider == "external");
+    if provider == "external" && external.is_none() {
+        return None;
     }
     Some(Arc::new(Hdfs {
         provider,
         datanodes,
         replication,
-        in_use_suffix: table.text("in_use_suffix").unwrap_or_else(|| ".tmp".into()),
-        path: table.text("path").unwrap_or_else(|| "/flume-bench".into()),
-        external: namenode.zip(webhdfs),
+        in_use_suffix,
+        path,
+        external,
     }))
 }
 

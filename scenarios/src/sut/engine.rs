@@ -50,7 +50,8 @@ impl Driver for Engine {
         Some(format!("flume-bench {}", env!("CARGO_PKG_VERSION")))
     }
     fn check(&self, scenario: &Scenario, tools: &Tools) -> Vec<Problem> {
-        let Some(config) = &scenario.sut.config else {
+        // One that is not there has been said by the scenario, with the line that names it.
+        let Some(config) = scenario.sut.config.as_ref().filter(|file| file.is_file()) else {
             return Vec::new();
         };
         let own = crate::runner::place::example_environment(scenario);
@@ -58,6 +59,7 @@ impl Driver for Engine {
             own.get(name).cloned().or_else(|| std::env::var(name).ok())
         });
         problems.extend(super::check_places(scenario));
+        problems.sort();
         problems
     }
     fn command(&self, place: &Place, tools: &Tools) -> Command {

@@ -15,7 +15,7 @@ use flume_bench_scenarios::scenario::reader::Problem;
 use flume_bench_scenarios::sut::OWN_ENVIRONMENT;
 use flume_bench_scenarios::tools::unusable_directory;
 
-/// Keys that hold directories, or (the last) a file in one: section, type, key.
+/// Keys that hold directories: section, type, key.
 const DIRECTORIES: &[(&str, &str, &str)] = &[
     ("channels", "file", "checkpointDir"),
     ("channels", "file", "dataDirs"),
@@ -98,13 +98,15 @@ fn port_in_use(bind: Option<&str>, port: &str) -> Option<(String, &'static str)>
     ))
 }
 
-/// `dataDirs` is a list; the others are lists of one.
+/// Of several `dataDirs` the first is used; `~` is the user's home, as the engine has it.
 fn unusable(directories: &str) -> Option<(String, &'static str)> {
-    let why = directories
-        .split(',')
-        .find_map(|directory| unusable_directory(Path::new(directory.trim())))?;
+    let first = directories.split(',').next()?.trim();
+    let directory = match (first.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => first.into(),
+    };
     Some((
-        why,
+        unusable_directory(&directory)?,
         "name a directory of the agent's own, such as ${env:FB_DATA}/log in a scenario",
     ))
 }

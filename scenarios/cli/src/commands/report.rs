@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use flume_bench_reports::compare;
-use flume_bench_reports::format::{self, Input};
+use flume_bench_reports::format::{self, Format, Input};
 use flume_bench_reports::record::{self, Known, RunRecord};
 use flume_bench_reports::series::Table;
 use flume_bench_reports::verdict::ExitCode as Code;
 use flume_bench_scenarios::judge;
+use flume_bench_scenarios::scenario::reader::did_you_mean;
 
 use super::{exit, print, say};
 use crate::args::Report;
@@ -65,22 +66,17 @@ pub(crate) fn report(args: &Report) -> ExitCode {
 }
 
 fn try_report(args: &Report) -> Result<ExitCode, String> {
-    let (dir, mut shown) = read(args.run.as_deref())?;
-    if args.judge {
-        let again = judge::judge_stored(&dir)?;
-        let same = again.verdict == shown.verdict
-            && again.counts == shown.counts
-            && again.latencies == shown.latencies
-            && again.checkers == shown.checkers;
-        say(if same {
-            "judged again: the same counts, latencies and verdict"
-        } else {
-            "judged again: NOT the same as the stored record"
-        });
-        shown = again;
-    }
+    // Before anything is read or judged: that may take a while.
+    let format = find_format(&args.format)?;
+    let (dir, file) = locate(args.run.as_deref())?;
+    let shown = if args.judge {
+        judge_again(&dir, &file)?
+    } else {
+        read(&dir, &file)?
+    };
     if let Some(other) = &args.compare {
-        let (other_dir, other) = read(Some(other))?;
+        let (other_dir, file) = locate(Some(other))?;
+        let other = read(&other_dir, &file)?;
         let name = |dir: &Path| {
             dir.file_name()
                 .map(|name| name.to_string_lossy().into_owned())
@@ -95,14 +91,6 @@ fn try_report(args: &Report) -> Result<ExitCode, String> {
         ));
         return Ok(ExitCode::SUCCESS);
     }
-    let format = format::find(&args.format).ok_or_else(|| {
-        let names: Vec<&str> = format::KINDS.iter().map(|format| format.name()).collect();
-        format!(
-            "there is no format {} (there are: {})",
-            args.format,
-            names.join(", ")
-        )
-    })?;
     let series = series_of(&dir, &shown);
     let colour = args.output.is_none()
         && std::io::stdout().is_terminal()
@@ -134,27 +122,77 @@ fn try_report(args: &Report) -> Result<ExitCode, String> {
     }))
 }
 
-/// The run's directory and its record.
-fn read(run: Option<&Path>) -> Result<(PathBuf, RunRecord), String> {
+fn find_format(name: &str) -> Result<&'static dyn Format, String> {
+    format::find(name).ok_or_else(|| {
+        let names: Vec<&str> = format::KINDS.iter().map(|format| format.name()).collect();
+        let hint = did_you_mean(name, names.iter().copied());
+        format!(
+            "there is no format {name}{hint} (there are: {})",
+            names.join(", ")
+        )
+    })
+}
+
+/// Judges a run from its journal, and says whether that comes to what the record says.
+fn judge_again(dir: &Path, file: &Path) -> Result<RunRecord, String> {
+    if !dir.join("journal.bin").exists() {
+        return Err(format!(
+            "{} holds no journal.bin; is this the directory of a run?",
+            dir.display()
+        ));
+    }
+    let again = judge::judge_stored(dir)?;
+    match stored(dir, file) {
+        Ok(shown) => {
+            let same = again.verdict == shown.verdict
+                && again.counts == shown.counts
+                && again.latencies == shown.latencies
+                && again.checkers == shown.checkers;
+            say(if same {
+                "judged again: the same counts, latencies and verdict"
+            } else {
+                "judged again: NOT the same as the stored record"
+            });
+        }
+        Err(error) => say(&format!("judged again, because {error}")),
+    }
+    Ok(again)
+}
+
+/// The run's directory and its record's file.
+fn locate(run: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
     let path = match run {
         Some(path) => path.to_owned(),
         None => newest()?,
     };
-    let (dir, file) = if path.is_dir() {
+    Ok(if path.is_dir() {
         (path.clone(), path.join(judge::RECORD))
     } else {
         (path.parent().unwrap_or(Path::new(".")).to_owned(), path)
-    };
+    })
+}
+
+fn read(dir: &Path, file: &Path) -> Result<RunRecord, String> {
     if !file.exists() && dir.join("journal.bin").exists() {
         say(&format!(
             "{} has no record; judging it from its journal",
             dir.display()
         ));
-        return Ok((dir.clone(), judge::judge_stored(&dir)?));
+        return judge::judge_stored(dir);
     }
-    record::read(&file)
-        .map(|record| (dir, record))
-        .map_err(|error| error.to_string())
+    stored(dir, file)
+}
+
+fn stored(dir: &Path, file: &Path) -> Result<RunRecord, String> {
+    record::read(file).map_err(|error| match error {
+        record::Error::Read { .. } => error.to_string(),
+        record::Error::CutOff { .. } | record::Error::Edited { .. } => format!(
+            "{}: {error}: flume-bench report {} --judge",
+            file.display(),
+            dir.display()
+        ),
+        _ => format!("{}: {error}", file.display()),
+    })
 }
 
 fn newest() -> Result<PathBuf, String> {
