@@ -104,6 +104,7 @@ impl Cluster {
         let ([data, ipc, http], rpc, dir) = (self.ports[n], self.rpc, self.path(&format!("datanode{n}")));
         let words = format!("datanode --number {n} --announce 127.0.0.1 --data {data} --ipc {ipc} --http {http} --namenode 127.0.0.1:{rpc} --dir {dir}");
         self.datanodes[n] = Some(self.spawn(&format!("datanode{n}"), &split(&words)));
+        wait_for("the DataNode's ports", Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", http)).is_ok());
     }
 
     pub(crate) fn kill_namenode(&mut self) {
