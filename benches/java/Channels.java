@@ -1,0 +1,153 @@
+// Apache Flume's channels under the load of the rows mem-flume and file-flume: one thread puts, one
+// takes, transactions of 100 events of 512 bytes with two headers.
+//
+//   java -cp "DIRECTORY OF THE JARS/*" Channels.java memory
+//   java -cp "DIRECTORY OF THE JARS/*" Channels.java file DIRECTORY
+//
+// Prints "ready", then reads lines from standard input, each a time in milliseconds; puts for that
+// long, takes all of it, and prints: events, nanoseconds from the first put to the last take, CPU
+// nanoseconds of the whole JVM in that time. Ends with its input.
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
+import org.apache.flume.Channel;
+import org.apache.flume.Context;
+import org.apache.flume.Transaction;
+import org.apache.flume.channel.MemoryChannel;
+import org.apache.flume.channel.file.FileChannel;
+import org.apache.flume.conf.Configurables;
+import org.apache.flume.event.EventBuilder;
+
+public class Channels {
+  private static final int BATCH = 100;
+  private static final int BODY = 512;
+
+  private final Channel channel;
+  private volatile long put;
+  private volatile boolean over;
+  private volatile Throwable failure;
+
+  private Channels(Channel channel) {
+    this.channel = channel;
+  }
+
+  public static void main(String[] args) throws Exception {
+    Context context = new Context();
+    context.put("transactionCapacity", Integer.toString(BATCH));
+    Channel channel;
+    if (args[0].equals("memory")) {
+      channel = new MemoryChannel();
+      context.put("capacity", "10000");
+      // Only the end of a round waits for it, and that wait is not measured.
+      context.put("keep-alive", "1");
+    } else {
+      channel = new FileChannel();
+      Path directory = Path.of(args[1]);
+      context.put("checkpointDir", directory.resolve("checkpoint").toString());
+      context.put("dataDirs", directory.resolve("data").toString());
+      context.put("capacity", "1000000");
+    }
+    channel.setName("c1");
+    Configurables.configure(channel, context);
+    channel.start();
+    System.out.println("ready");
+    BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+    for (String line = in.readLine(); line != null; line = in.readLine()) {
+      System.out.println(new Channels(channel).round(Long.parseLong(line.trim())));
+    }
+    channel.stop();
+    System.exit(0);
+  }
+
+  private String round(long millis) throws Exception {
+    var os = (com.sun.management.OperatingSystemMXBean)
+        ManagementFactory.getOperatingSystemMXBean();
+    long cpu = os.getProcessCpuTime();
+    long start = System.nanoTime();
+    Thread source = new Thread(() -> {
+      try {
+        produce(start + millis * 1_000_000);
+      } catch (Throwable thrown) {
+        failure = thrown;
+      } finally {
+        over = true;
+      }
+    });
+    source.start();
+    long taken = 0;
+    long end = start;
+    // Only this thread's copies tell it that all is over: first the end, then the count.
+    while (!(over && taken >= put)) {
+      long events = take();
+      if (events > 0) {
+        taken += events;
+        end = System.nanoTime();
+      } else {
+        LockSupport.parkNanos(50_000);
+      }
+    }
+    source.join();
+    if (failure != null) {
+      throw new IllegalStateException("the source failed", failure);
+    }
+    return taken + " " + (end - start) + " " + (os.getProcessCpuTime() - cpu);
+  }
+
+  private void produce(long deadline) {
+    byte[] body = new byte[BODY];
+    for (int i = 0; i < BODY; i++) {
+      body[i] = (byte) ('a' + i % 26);
+    }
+    while (System.nanoTime() < deadline) {
+      Transaction transaction = channel.getTransaction();
+      transaction.begin();
+      try {
+        for (int i = 0; i < BATCH; i++) {
+          Map<String, String> headers = new HashMap<>(4);
+          headers.put("host", "10.20.30.40");
+          headers.put("timestamp", "1767225600000");
+          channel.put(EventBuilder.withBody(body.clone(), headers));
+        }
+        transaction.commit();
+        put += BATCH;
+      } catch (RuntimeException refused) {
+        transaction.rollback();
+        throw refused;
+      } finally {
+        transaction.close();
+      }
+    }
+  }
+
+  private long take() {
+    Transaction transaction = channel.getTransaction();
+    transaction.begin();
+    try {
+      long events = 0;
+      long bytes = 0;
+      for (int i = 0; i < BATCH; i++) {
+        var event = channel.take();
+        if (event == null) {
+          break;
+        }
+        events++;
+        bytes += event.getBody().length;
+      }
+      if (bytes != events * BODY) {
+        throw new IllegalStateException(events + " events have " + bytes + " bytes");
+      }
+      transaction.commit();
+      return events;
+    } catch (RuntimeException failed) {
+      transaction.rollback();
+      throw failed;
+    } finally {
+      transaction.close();
+    }
+  }
+}

@@ -1,0 +1,178 @@
+//! Events put into and taken out of a channel of the engine.
+//!
+//! Headers are written with every event, though the interceptors that set them would write them
+//! once per batch: the naive arm and Flume have them in every event, too.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use flume_bench_engine::channel::file::FileChannel;
+use flume_bench_engine::channel::memory::{Limits, MemoryChannel};
+use flume_bench_engine::channel::{Channel, Take};
+use flume_bench_engine::context::Context;
+use flume_bench_engine::event::{Batch, BatchBuilder};
+use flume_bench_engine::fs::RealFs;
+
+use super::{BODY, CAPACITY, HEADERS, TRANSACTION, WAIT};
+use crate::outcome::BenchError;
+
+/// A memory channel of [`CAPACITY`] events.
+#[must_use]
+pub fn memory() -> MemoryChannel {
+    let limits = Limits {
+        capacity: CAPACITY,
+        transaction_capacity: TRANSACTION,
+        body_bytes: u64::MAX,
+        keep_alive: Duration::from_secs(3),
+    };
+    MemoryChannel::new("c1", limits)
+}
+
+/// An open file channel under `directory`, with more settings than its directories, each `key =
+/// value`.
+///
+/// # Errors
+/// It could not be opened.
+pub fn file(directory: &Path, settings: &[&str]) -> Result<FileChannel, BenchError> {
+    let channel = closed_file(directory, settings)?;
+    channel
+        .open()
+        .map_err(BenchError::wrong("open the file channel"))?;
+    Ok(channel)
+}
+
+/// The same, not opened yet.
+///
+/// # Errors
+/// The settings make no sense.
+pub fn closed_file(directory: &Path, settings: &[&str]) -> Result<FileChannel, BenchError> {
+    let lines = format!(
+        "checkpointDir = {0}/checkpoint\ndataDirs = {0}/data\ncapacity = 10000000\n{1}",
+        directory.display(),
+        settings.join("\n")
+    );
+    FileChannel::new(&Context::from_example("c1", &lines), Arc::new(RealFs))
+        .map_err(BenchError::wrong("set up the file channel"))
+}
+
+/// One batch of [`TRANSACTION`] events, built from scratch.
+///
+/// # Errors
+/// Never: the events fit.
+pub fn batch(builder: &mut BatchBuilder, body: &[u8]) -> Result<Batch, BenchError> {
+    for _ in 0..TRANSACTION {
+        builder
+            .push(HEADERS, body)
+            .map_err(BenchError::wrong("build a batch"))?;
+    }
+    Ok(builder.finish())
+}
+
+/// Puts one transaction.
+///
+/// # Errors
+/// The channel refused it.
+pub fn put(channel: &dyn Channel, batch: &Batch) -> Result<(), BenchError> {
+    let mut put = channel.put().map_err(BenchError::wrong("begin a put"))?;
+    put.add(batch.all())
+        .map_err(BenchError::wrong("put events"))?;
+    put.commit().map_err(BenchError::wrong("commit a put"))
+}
+
+/// Takes one transaction, looks at every event of it, commits; answers how many there were.
+///
+/// # Errors
+/// The channel failed, or an event is not what was put.
+pub fn take(channel: &dyn Channel, wait: Duration) -> Result<u64, BenchError> {
+    let take = channel
+        .take(TRANSACTION, wait)
+        .map_err(BenchError::wrong("begin a take"))?;
+    let events = look(&*take)?;
+    take.commit().map_err(BenchError::wrong("commit a take"))?;
+    Ok(events)
+}
+
+fn look(take: &dyn Take) -> Result<u64, BenchError> {
+    let (mut events, mut bytes) = (0, 0);
+    for slice in take.slices() {
+        for event in slice.iter() {
+            events += 1;
+            bytes += event.body().len();
+        }
+    }
+    if bytes != events * BODY {
+        let why = format!("{events} events have {bytes} bytes");
+        return Err(BenchError::Wrong {
+            what: "take what was put",
+            why,
+        });
+    }
+    Ok(events as u64)
+}
+
+/// One thread puts for as long as it is told, the calling one takes; answers how many events came
+/// through. All that was put is taken.
+///
+/// # Errors
+/// The channel failed, or events are missing.
+pub fn through(channel: &dyn Channel, time: Duration) -> Result<u64, BenchError> {
+    let (put_all, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let source = scope.spawn(|| {
+            let result = produce(channel, time, &put_all);
+            is_over.store(true, Ordering::Release);
+            result
+        });
+        let mut taken = 0;
+        loop {
+            // Looked at before the take: an empty take after the end means that all is taken.
+            let was_over = is_over.load(Ordering::Acquire);
+            let events = take(channel, WAIT)?;
+            taken += events;
+            if events == 0 && was_over {
+                break;
+            }
+        }
+        source.join().map_err(|_| BenchError::Wrong {
+            what: "put events",
+            why: "the source panicked".to_owned(),
+        })??;
+        let put = put_all.load(Ordering::Relaxed);
+        if put != taken {
+            return Err(BenchError::Wrong {
+                what: "take what was put",
+                why: format!("{taken} events of {put} came through"),
+            });
+        }
+        Ok(taken)
+    })
+}
+
+fn produce(channel: &dyn Channel, time: Duration, put_all: &AtomicU64) -> Result<(), BenchError> {
+    let (mut builder, body) = (BatchBuilder::new(), super::body());
+    let deadline = Instant::now() + time;
+    while Instant::now() < deadline {
+        put(channel, &batch(&mut builder, &body)?)?;
+        put_all.fetch_add(TRANSACTION as u64, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_put_comes_through_both_channels() {
+        let events = through(&memory(), Duration::from_millis(20)).unwrap();
+        assert!(events >= 100 && events.is_multiple_of(100));
+        let directory = tempfile::tempdir().unwrap();
+        let channel = file(directory.path(), &["minimumRequiredSpace = 1048576"]).unwrap();
+        let events = through(&channel, Duration::from_millis(20)).unwrap();
+        assert!(events >= 100);
+        channel.close();
+    }
+}
