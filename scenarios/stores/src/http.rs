@@ -35,8 +35,11 @@ pub(crate) enum Reply {
     Json(u16, Value),
     Redirect(String),
     /// So many bytes, which the function writes.
-    Stream(u64, Box<dyn FnOnce(&mut dyn Write) -> io::Result<()>>),
+    Stream(u64, Body),
 }
+
+/// Writes what an answer holds.
+pub(crate) type Body = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()>>;
 
 impl Reply {
     /// An exception as WebHDFS says it, with its status.

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cluster::{Cluster, get, hadoop_jars, wait_for};
+use cluster::{Cluster, get, hadoop_jars, jars, wait_for};
 
 /// Not a test of anything: the process that the others start, see `cluster::store_process`.
 #[test]
@@ -291,4 +291,49 @@ fn misbehaviour_on_order() {
         java.fs(&["-rm", "/m/4"]).well();
     }
     assert_eq!(get(cluster.http, "/fault?method=create").unwrap().0, 400);
+}
+
+#[test]
+fn flumes_sink() {
+    let _turn = turn();
+    let Some(jars) = jars("flume-1.11.0", "flume-hdfs-sink-1.11.0.jar") else { return };
+    let cluster = Cluster::start(1);
+    let conf = cluster.dir.path().join("flume");
+    fs::create_dir_all(&conf).unwrap();
+    let agent = format!(
+        "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
+         a1.sources.r1.type = seq\na1.sources.r1.totalEvents = 5000\na1.sources.r1.channels = c1\n\
+         a1.channels.c1.type = memory\na1.channels.c1.capacity = 10000\n\
+         a1.sinks.k1.type = hdfs\na1.sinks.k1.channel = c1\n\
+         a1.sinks.k1.hdfs.path = hdfs://127.0.0.1:{}/flume/%Y\na1.sinks.k1.hdfs.useLocalTimeStamp = true\n\
+         a1.sinks.k1.hdfs.fileType = DataStream\na1.sinks.k1.hdfs.writeFormat = Text\n\
+         a1.sinks.k1.hdfs.rollInterval = 0\na1.sinks.k1.hdfs.rollSize = 0\na1.sinks.k1.hdfs.rollCount = 1200\n\
+         a1.sinks.k1.hdfs.minBlockReplicas = 1\n",
+        cluster.rpc
+    );
+    fs::write(conf.join("flume.conf"), agent).unwrap();
+    let site = "<configuration><property><name>dfs.replication</name><value>1</value></property></configuration>";
+    fs::write(conf.join("hdfs-site.xml"), site).unwrap();
+    let flume = cluster.flume(&jars, &conf);
+    let year = cluster::find_directory(&cluster, "/flume");
+    let files = || cluster.webhdfs(&year, "op=LISTSTATUS").1["FileStatuses"]["FileStatus"].as_array().cloned().unwrap_or_default();
+    let lines = |name: &str| -> Vec<u32> {
+        let text = String::from_utf8(cluster.read(&format!("{year}/{name}")).unwrap()).unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    let names = || -> Vec<String> { files().iter().map(|file| file["pathSuffix"].as_str().unwrap().to_owned()).collect() };
+    // Four files of 1,200 events, and the last one, which stays open and is read as far as it was flushed.
+    wait_for("Flume to write everything", Duration::from_secs(60), || {
+        let names = names();
+        names.len() == 5 && names.iter().filter(|name| name.ends_with(".tmp")).count() == 1 && names.iter().map(|name| lines(name).len()).sum::<usize>() == 5000
+    });
+    let mut all: Vec<u32> = names().iter().flat_map(|name| lines(name)).collect();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..5000), "every event once");
+    // Flume dies; what it left open is recovered, and reads as before.
+    drop(flume);
+    let recovered = cluster.recover_leases("/flume");
+    assert_eq!(recovered.len(), 1, "{recovered:?}");
+    assert_eq!(recovered[0]["error"], serde_json::Value::Null);
+    assert_eq!(names().iter().map(|name| lines(name).len()).sum::<usize>(), 5000);
 }

@@ -164,6 +164,24 @@ impl Cluster {
         String::from_utf8(stdout).unwrap().lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// An agent of Apache Flume, which runs `a1` of `flume.conf` in a directory.
+    pub(crate) fn flume(&self, jars: &Path, conf: &Path) -> Process {
+        let log = File::options().create(true).append(true).open(self.dir.path().join("java.log")).unwrap();
+        let log4j2 = "<Configuration><Appenders><Console name=\"c\" target=\"SYSTEM_ERR\"><PatternLayout pattern=\"%d %p %c{1} %m%n\"/></Console></Appenders><Loggers><Root level=\"info\"><AppenderRef ref=\"c\"/></Root></Loggers></Configuration>";
+        fs::write(conf.join("log4j2.xml"), log4j2).unwrap();
+        let child = Command::new("java")
+            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-Djava.net.preferIPv4Stack=true", "-cp"])
+            .arg(format!("{}:{}/*", conf.display(), jars.display()))
+            .args(["org.apache.flume.node.Application", "-n", "a1", "--no-reload-conf", "-f"])
+            .arg(conf.join("flume.conf"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("java is needed for these tests");
+        Process(Some(child))
+    }
+
     pub(crate) fn java(&self, jars: &Path, site: &[(&str, &str)]) -> Java {
         Java::start(self, jars, site)
     }
@@ -181,14 +199,35 @@ impl Drop for Cluster {
     }
 }
 
+/// Waits for a directory below a path, and returns it.
+pub(crate) fn find_directory(cluster: &Cluster, path: &str) -> String {
+    let mut found = String::new();
+    wait_for("a directory", Duration::from_secs(60), || {
+        let listed = cluster.webhdfs(path, "op=LISTSTATUS").1;
+        let name = listed["FileStatuses"]["FileStatus"][0]["pathSuffix"].as_str().unwrap_or_default();
+        found = format!("{path}/{name}");
+        !name.is_empty()
+    });
+    found
+}
+
 fn split(words: &str) -> Vec<String> {
     words.split(' ').map(str::to_owned).collect()
 }
 
-pub(crate) fn end(child: &mut Option<Child>) {
+fn end(child: &mut Option<Child>) {
     if let Some(mut child) = child.take() {
         let _ = child.kill();
         let _ = child.wait();
+    }
+}
+
+/// A process that ends, by SIGKILL, with its owner.
+pub(crate) struct Process(Option<Child>);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        end(&mut self.0);
     }
 }
 
