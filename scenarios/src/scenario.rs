@@ -471,3 +471,6 @@ fn read_phases(table: &Reader<'_, '_>, quiet: Duration) -> Option<Phases> {
 
 /// Every key with its default, for people.
 pub const DEFAULTS: &str = include_str!("../defaults.txt");
+
+#[cfg(test)]
+mod tests;

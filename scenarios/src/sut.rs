@@ -20,6 +20,9 @@ use crate::scenario::Scenario;
 use crate::scenario::reader::{Problem, Reader};
 use crate::tools::Tools;
 
+/// Makes a driver from `[sut]` and the configuration file; problems go to the reader.
+pub type ReadDriver = fn(&Reader<'_, '_>, Option<&Path>) -> Option<Arc<dyn Driver>>;
+
 /// A kind of driver.
 #[derive(Debug)]
 pub struct Kind {
@@ -30,7 +33,7 @@ pub struct Kind {
     /// Its own keys under `[sut]`, for `list`.
     pub settings: &'static [(&'static str, &'static str)],
     /// Reads the driver's own keys; problems go to the reader.
-    pub read: fn(&Reader<'_, '_>, Option<&Path>) -> Option<Arc<dyn Driver>>,
+    pub read: ReadDriver,
 }
 
 /// Every driver, by name.

@@ -104,11 +104,11 @@ pub fn show_duration(duration: Duration) -> String {
     let micros = duration.as_micros();
     if micros == 0 {
         "0s".to_owned()
-    } else if micros % 1_000 != 0 {
+    } else if !micros.is_multiple_of(1_000) {
         format!("{micros}us")
     } else if micros < 1_000_000 {
         format!("{}ms", micros / 1_000)
-    } else if micros % 60_000_000 == 0 && micros >= 120_000_000 {
+    } else if micros.is_multiple_of(60_000_000) && micros >= 120_000_000 {
         format!("{}min", micros / 60_000_000)
     } else {
         format!("{}s", micros as f64 / 1e6)

@@ -209,7 +209,7 @@ fn build(table: &Reader<'_, '_>, kind: &fault::Kind, own: &toml::Table) -> bool 
         table.problem(key, message);
     }
     let mut rest = own.clone();
-    rest.retain(|key, _| known.iter().any(|known| *known == key));
+    rest.retain(|key, _| known.contains(&key));
     let Err(error) = (kind.build)(rest) else {
         return unknown.is_empty();
     };

@@ -503,3 +503,185 @@ pub fn unknown<'a>(
     };
     format!("{what} = \"{written}\" is not known{hint} ({allowed})")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a text after `ask` has asked for its keys.
+    fn said(text: &str, ask: impl FnOnce(&Reader<'_, '_>)) -> Vec<String> {
+        let source = Source::new(Path::new("x.toml"), text);
+        if let Some(table) = source.parse() {
+            let root = Reader::root(&source, &table);
+            ask(&root);
+            root.finish();
+        }
+        source
+            .into_problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn problems_come_in_the_order_of_their_lines_and_once() {
+        let path = Path::new("x.toml");
+        let source = Source::new(path, "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\n");
+        for position in [20, 4, 4, 2] {
+            source.problem_at(position..position + 1, "wrong");
+        }
+        source.problem("wrong as a whole");
+        let said: Vec<String> = source
+            .into_problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        // As numbers: 11 comes after 2.
+        assert_eq!(
+            said,
+            [
+                "x.toml: wrong as a whole",
+                "x.toml:2: wrong",
+                "x.toml:3: wrong",
+                "x.toml:11: wrong"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_problem_of_an_overridden_line_names_the_words() {
+        let origins = [
+            Origin::Line(1),
+            Origin::Words("--set b=1".to_owned()),
+            Origin::Line(2),
+        ];
+        let source = Source::new(Path::new("x.toml"), "a = 1\nb = 1\nc = 1\n");
+        let source = source.with_origins(&origins);
+        for position in [0, 6, 12, 18] {
+            source.problem_at(position..position + 1, "wrong");
+        }
+        let said: Vec<String> = source
+            .into_problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "--set b=1: wrong",
+                "x.toml:1: wrong",
+                "x.toml:2: wrong",
+                // The line after the last, of which nothing is known.
+                "x.toml:4: wrong",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_nearest_spelling_is_offered_and_a_far_one_is_not() {
+        let words = ["cut_link", "kill", "outage", "slow_link"];
+        for (written, expected) in [
+            ("kil", Some("kill")),
+            ("KILL", Some("kill")),
+            ("slow", Some("slow_link")),
+            ("slow_lnik", Some("slow_link")),
+            ("outages", Some("outage")),
+            ("earthquake", None),
+            ("", None),
+            ("k", None),
+        ] {
+            assert_eq!(nearest(written, words), expected, "{written}");
+        }
+        assert_eq!(nearest("kill", []), None);
+        assert_eq!(did_you_mean("kil", words), "; did you mean `kill`?");
+        assert_eq!(did_you_mean("earthquake", words), "");
+        assert_eq!(
+            unknown("link", "a->b", []),
+            "link = \"a->b\" is not known (there is none here)"
+        );
+    }
+
+    #[test]
+    fn every_type_is_asked_for_by_name_and_line() {
+        let text = "text = 1\nnumber = \"1\"\nlarge = 10\nflag = 1\ntexts = [\"a\", 1]\n\
+                    word = \"on\"\ntable = 1\ntables = [1]\n";
+        let said = said(text, |root| {
+            assert_eq!(root.text("text"), None);
+            assert_eq!(root.number("number", 0..=9), None);
+            assert_eq!(root.number("large", 0..=9), None);
+            assert_eq!(root.flag("flag"), None);
+            assert_eq!(root.texts("texts"), None);
+            assert_eq!(root.word("word", &["one", "two"]), None);
+            assert!(!root.table("table").is_present());
+            assert!(root.tables("tables").is_empty());
+        });
+        assert_eq!(
+            said,
+            [
+                "x.toml:1: text must be text in quotes, not integer",
+                "x.toml:2: number must be a whole number from 0 to 9, not string",
+                "x.toml:3: large must be a whole number from 0 to 9",
+                "x.toml:4: flag must be true or false",
+                "x.toml:5: texts must be a list of texts, [\"…\", \"…\"]",
+                "x.toml:6: word = \"on\" is not known; did you mean \"one\"? (allowed: one, two)",
+                "x.toml:7: table must be a table, not integer",
+                "x.toml:8: tables must be written as [[tables]]",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_right_is_read_and_nothing_is_said() {
+        let text = "number = 0x1_0\ntexts = [\"a\"]\nflag = true\n[[t]]\nw = \"two\"\n[[t]]\n";
+        let said = said(text, |root| {
+            assert_eq!(root.number("number", 0..=u64::MAX), Some(16));
+            assert_eq!(root.texts("texts"), Some(vec!["a".to_owned()]));
+            assert_eq!(root.flag("flag"), Some(true));
+            let tables = root.tables("t");
+            assert_eq!(tables.len(), 2);
+            assert_eq!(tables[0].word("w", &["one", "two"]), Some("two"));
+            assert_eq!(tables[1].text("w"), None);
+            let absent = root.table("absent");
+            assert_eq!(absent.text("anything"), None);
+            absent.finish();
+        });
+        assert!(said.is_empty(), "{said:?}");
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_unknown_and_what_is_missing_has_the_best_place() {
+        let text = "\n[here]\nlink = 1\nlnk = 2\n[[list]]\nx = 1\n";
+        let said = said(text, |root| {
+            let here = root.table("here");
+            here.raw("link");
+            here.required_text("must", "a text");
+            here.finish();
+            let absent = root.table("absent");
+            absent.missing("must", "a text");
+            for item in root.tables("list") {
+                item.required_text("name", "a text");
+                item.finish();
+            }
+        });
+        assert_eq!(
+            said,
+            [
+                "x.toml: [absent] lacks must: a text",
+                "x.toml:2: [here] lacks must: a text",
+                "x.toml:4: [here] has no key `lnk`; did you mean `link`? (allowed: link, must)",
+                "x.toml:5: [[list]] lacks name: a text",
+                "x.toml:6: [[list]] has no key `x` (allowed: name)",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_syntax_error_has_its_line() {
+        let said = said("a = \nb = 1\n[c\nd = 1\n", |_| {
+            panic!("a broken file is not read")
+        });
+        assert!(said.len() >= 2, "{said:?}");
+        assert!(said[0].starts_with("x.toml:1: "), "{said:?}");
+        assert!(said[1].starts_with("x.toml:3: "), "{said:?}");
+    }
+}
