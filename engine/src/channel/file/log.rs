@@ -153,6 +153,10 @@ impl Files {
             .read_at(&mut sector, 0)
             .map_err(FileError::io("read", &path))?;
         match SegmentHeader::decode(&sector[..count]) {
+            FirstSector::Used(header) if !header.is_possible() => {
+                let what = "the segment's header has numbers that no log reaches";
+                return Err(FileError::corrupt(&path, 8, what));
+            }
             FirstSector::Used(header) if header.size == size => {
                 let epoch = header.epoch;
                 let segment = Arc::new(Segment {

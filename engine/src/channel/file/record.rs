@@ -11,6 +11,8 @@ pub(super) const RECORD_HEADER: usize = 48;
 pub(super) const ALIGN: u64 = 8;
 /// Longest payload: 2 GiB less a margin, so that lengths fit `u32` whatever is added to them.
 pub(super) const MAX_PAYLOAD: u64 = (2 << 30) - (1 << 20);
+/// No epoch, sequence or event number of a log reaches this; so one more can always be computed.
+pub(super) const MAX_NUMBER: u64 = 1 << 62;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"FBSEG001";
 /// Begins every record. Searched for when a record is bad, to find out whether later ones exist.
@@ -39,6 +41,14 @@ pub(super) enum FirstSector {
 }
 
 impl SegmentHeader {
+    /// Whether a log can have come to such numbers.
+    pub(super) fn is_possible(&self) -> bool {
+        let numbers = [self.epoch, self.base_sequence, self.base_event];
+        numbers.iter().all(|number| *number < MAX_NUMBER)
+            && self.epoch > 0
+            && self.base_sequence > 0
+    }
+
     pub(super) fn encode(&self) -> [u8; SEGMENT_HEADER as usize] {
         let mut sector = [0; SEGMENT_HEADER as usize];
         sector[..8].copy_from_slice(&SEGMENT_MAGIC);

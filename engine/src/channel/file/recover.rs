@@ -16,7 +16,7 @@ use super::error::FileError;
 use super::log::{Cursor, Files};
 use super::payload;
 use super::ranges::Ranges;
-use super::record::{Kind, SEGMENT_HEADER};
+use super::record::{ALIGN, Kind, MAX_NUMBER, SEGMENT_HEADER};
 use super::scan::Scanner;
 
 /// A position is noted once in so many bytes of log, so that the head is found again without
@@ -56,7 +56,7 @@ pub(super) fn recover(
     };
     let mut head = start;
     let mut taken = Ranges::default();
-    if let Some(checkpoint) = checkpoint {
+    if let Some(checkpoint) = checkpoint.filter(|checkpoint| !is_outlived(files, checkpoint)) {
         check(files, checkpoint)?;
         (start, head, taken) = (checkpoint.end, checkpoint.head, checkpoint.taken.clone());
     }
@@ -173,6 +173,44 @@ impl Replay {
     }
 }
 
+/// Whether the log began anew right behind a checkpoint of an empty channel. That happens when the
+/// segments are removed and the checkpoint is not: the channel opens, because nothing was in it, and
+/// goes on with the next epoch. The segments tell everything then.
+fn is_outlived(files: &Files, checkpoint: &Checkpoint) -> bool {
+    let end = checkpoint.end;
+    checkpoint.head == end
+        && files.segment(end.epoch).is_none()
+        && files.first().is_some_and(|first| {
+            first.header.epoch.checked_sub(1) == Some(end.epoch)
+                && first.header.base_sequence == end.sequence
+                && first.header.base_event == end.event
+        })
+}
+
+/// Whether a channel can have been in the state that the checkpoint describes. The checksums say
+/// that it was written so; that is no reason to compute with whatever it says.
+fn is_possible(checkpoint: &Checkpoint) -> bool {
+    let (head, end) = (checkpoint.head, checkpoint.end);
+    let place = |at: Cursor| (at.epoch, at.offset, at.sequence, at.event);
+    let ordered = head.epoch <= end.epoch
+        && head.sequence <= end.sequence
+        && head.event <= end.event
+        && (head.epoch != end.epoch || head.offset <= end.offset);
+    let bounded = [place(head), place(end)]
+        .iter()
+        .all(|(epoch, offset, sequence, event)| {
+            *offset >= SEGMENT_HEADER
+                && offset.is_multiple_of(ALIGN)
+                && [epoch, sequence, event]
+                    .iter()
+                    .all(|number| **number < MAX_NUMBER)
+                && *sequence >= 1
+        });
+    // What was taken in front of the head is of no more interest, and may still be listed.
+    let mut taken = checkpoint.taken.iter();
+    ordered && bounded && taken.all(|range| range.end <= end.event)
+}
+
 /// Whether the files that the checkpoint speaks of are there.
 fn check(files: &Files, checkpoint: &Checkpoint) -> Result<(), FileError> {
     let (head, end) = (checkpoint.head, checkpoint.end);
@@ -181,6 +219,10 @@ fn check(files: &Files, checkpoint: &Checkpoint) -> Result<(), FileError> {
             format!("{what}; if files were removed on purpose, remove the checkpoint as well");
         Err(FileError::corrupt(&files.dir, 0, what))
     };
+    if !is_possible(checkpoint) {
+        let what = "the checkpoint contradicts itself; remove it, and the whole log is replayed";
+        return Err(FileError::corrupt(&files.dir, 0, what));
+    }
     if head.event == end.event && files.first().is_none() {
         // Nothing was in the channel, so nothing is missing.
         return Ok(());
