@@ -20,6 +20,8 @@ pub mod config;
 pub mod context;
 pub mod event;
 pub mod fs;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hdfs;
 pub mod interceptor;
 pub mod kind;

@@ -5,6 +5,8 @@
 
 pub mod account;
 pub mod clock;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generator;
 pub mod idset;
 pub mod journal;

@@ -141,6 +141,7 @@ use crate::metrics::ChannelCounters;
 
 mod checkpoint;
 mod error;
+pub(crate) mod fuzzing;
 mod log;
 mod mutant;
 mod payload;

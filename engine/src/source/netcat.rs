@@ -35,6 +35,8 @@ use crate::processor::ChannelProcessor;
 use crate::stop::Stop;
 use crate::wire::tcp;
 
+pub(crate) mod fuzzing;
+
 /// The kind `netcat`.
 pub static KIND: Kind<BoxSource> = Kind {
     name: "netcat",

@@ -1,0 +1,132 @@
+//! Entry points for fuzzing: one function for each place where the engine reads what a stranger, or
+//! a broken disk, may have made up.
+//!
+//! Not an interface for anybody else. Each function takes any bytes whatever, and panics if the
+//! engine does what it must not. Beyond "it does not panic", each holds a property:
+//!
+//! | target | input | property |
+//! |---|---|---|
+//! | [`avro_server`] | mode, then a connection's bytes; mode: bit 0 compressed, the rest the length of pieces − 1 | cuts make no difference; memory is bounded |
+//! | [`netcat_lines`] | limit and length of pieces − 1 (4 bits each), most events per batch − 1, then a connection's bytes | as the plain definition says |
+//! | [`channel_log`] | an image of a file channel's directories; see there | a log that opens keeps its events over a restart |
+//! | [`configuration`] | a configuration of agent `a1` | findings name lines that exist |
+//!
+//! The functions are called by the fuzz targets in `fuzz/` and, for the recorded corpora and
+//! mutations of them, by an ordinary test.
+
+use std::path::PathBuf;
+
+use crate::config::{self, Text};
+use crate::context::Surroundings;
+use crate::event::BatchBuilder;
+use crate::wire::avro_rpc::Status;
+use crate::wire::avro_rpc::server::{Reply, ServerConnection};
+
+pub use crate::channel::file::fuzzing::channel_log;
+pub use crate::source::netcat::fuzzing::netcat_lines;
+
+/// A target: bytes in, panic if something is wrong.
+pub type Target = fn(&[u8]);
+
+/// All targets, by name.
+pub static TARGETS: &[(&str, Target)] = &[
+    ("avro_server", avro_server),
+    ("channel_log", channel_log),
+    ("configuration", configuration),
+    ("netcat_lines", netcat_lines),
+];
+
+/// Largest request of [`avro_server`]; small, so that the limit is met.
+const FRAME_LIMIT: usize = 256 << 10;
+
+/// The avro source's end of a connection.
+pub fn avro_server(input: &[u8]) {
+    let Some((&mode, bytes)) = input.split_first() else {
+        return;
+    };
+    let compressed = mode & 1 == 1;
+    let whole = converse(bytes, bytes.len(), compressed);
+    let pieces = converse(bytes, 1 + usize::from(mode >> 1), compressed);
+    assert_eq!(
+        whole.failed, pieces.failed,
+        "cuts decide whether bytes are malformed"
+    );
+    // A damaged zlib stream gives up to a different number of bytes before the damage, depending
+    // on where it was cut.
+    if !(compressed && whole.failed) {
+        assert_eq!(whole, pieces, "cuts decide what the bytes mean");
+    }
+}
+
+/// What became of a connection: checksums, because its answers may be large.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Conversation {
+    calls: u32,
+    events: u32,
+    bodies_crc: u32,
+    answers_crc: u32,
+    failed: bool,
+}
+
+fn converse(bytes: &[u8], piece: usize, compressed: bool) -> Conversation {
+    let mut connection = ServerConnection::new(FRAME_LIMIT, compressed);
+    let mut seen = Conversation::default();
+    let mut builder = BatchBuilder::new();
+    let mut answers = Vec::new();
+    for piece in bytes.chunks(piece.max(1)) {
+        let outcome = connection.receive(piece, &mut answers, &mut |mut events| {
+            builder.clear();
+            while let Some(event) = events.next_event()? {
+                if builder.push(event.headers(), event.body()).is_err() {
+                    return Ok(Reply::Status(Status::Failed));
+                }
+            }
+            seen.calls += 1;
+            for event in builder.finish().iter() {
+                seen.events += 1;
+                for (key, value) in event.headers() {
+                    seen.bodies_crc = crc32c::crc32c_append(seen.bodies_crc, key.as_bytes());
+                    seen.bodies_crc = crc32c::crc32c_append(seen.bodies_crc, value.as_bytes());
+                }
+                seen.bodies_crc = crc32c::crc32c_append(seen.bodies_crc, event.body());
+            }
+            Ok(Reply::Status(Status::Ok))
+        });
+        seen.answers_crc = crc32c::crc32c_append(seen.answers_crc, &answers);
+        answers.clear();
+        // A vector that grows may be twice as large as what is in it.
+        assert!(connection.held() <= 2 * FRAME_LIMIT, "held over the limit");
+        if outcome.is_err() {
+            seen.failed = true;
+            break;
+        }
+    }
+    seen
+}
+
+/// The configuration of an agent, from the bytes of its file to components that are built.
+pub fn configuration(input: &[u8]) {
+    let lines = 1 + input
+        .iter()
+        .filter(|byte| matches!(byte, b'\n' | b'\r'))
+        .count();
+    let text = Text {
+        file: PathBuf::from("fuzz.conf"),
+        bytes: input.to_vec(),
+    };
+    let surroundings = Surroundings {
+        home: PathBuf::from("/nonexistent"),
+        ..Surroundings::default()
+    };
+    let env = |name: &str| (name.len() < 4).then(|| format!("{name}{name}"));
+    let report = config::check(&[text], "a1", &surroundings, &env);
+    for finding in report.problems.iter().chain(&report.notices) {
+        assert!(finding.line <= lines, "{finding} of {lines} lines");
+    }
+    if let Some(plan) = report.plan {
+        assert!(
+            !plan.channels.is_empty(),
+            "a plan without a channel moves nothing"
+        );
+    }
+}
