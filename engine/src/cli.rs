@@ -103,15 +103,18 @@ fn check(options: &Options, surroundings: &Surroundings) -> Option<Plan> {
     for notice in &report.notices {
         say(&format!("notice: {notice}"));
     }
-    for problem in &report.problems {
-        say(&format!("{word}: {problem}"));
-    }
     if options.strict && !report.problems.is_empty() {
+        for problem in report.causes() {
+            say(&format!("{word}: {problem}"));
+        }
         say(&format!(
             "error: nothing was started, because of {} above and --strict",
-            count(report.problems.len(), "problem")
+            count(report.causes().count(), "problem")
         ));
         return None;
+    }
+    for problem in &report.problems {
+        say(&format!("{word}: {problem}"));
     }
     report.plan
 }

@@ -47,6 +47,9 @@ pub struct Finding {
     pub message: String,
     /// What may have been meant.
     pub suggestion: Option<String>,
+    /// Whether it only says what follows from another problem: worth knowing where the rest runs,
+    /// and noise where nothing does.
+    pub follows: bool,
 }
 
 impl fmt::Display for Finding {
@@ -113,6 +116,13 @@ pub struct Report {
     pub notices: Vec<Finding>,
     /// What can be started; `None` if nothing can.
     pub plan: Option<Plan>,
+}
+
+impl Report {
+    /// The problems that are nobody else's consequence: what is to be mended.
+    pub fn causes(&self) -> impl Iterator<Item = &Finding> {
+        self.problems.iter().filter(|problem| !problem.follows)
+    }
 }
 
 /// An agent, built and not started.
@@ -255,7 +265,17 @@ impl Findings {
             key: key.to_owned(),
             message,
             suggestion: suggestion.map(str::to_owned),
+            follows: false,
         }
+    }
+
+    /// A problem that only follows from another one, unless `root` says that there is none.
+    fn consequence(&mut self, place: Place, key: &str, message: impl Into<String>, root: bool) {
+        let finding = self.finding(place, key, message.into(), None);
+        self.problems.push(Finding {
+            follows: !root,
+            ..finding
+        });
     }
 }
 

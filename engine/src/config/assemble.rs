@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::layout::Layout;
 use super::spelling::nearest;
-use super::{ChannelPart, Component, Findings, Plan, SinkPart, SourcePart};
+use super::{ChannelPart, Component, Findings, Place, Plan, SinkPart, SourcePart};
 use crate::channel::{self, ArcChannel};
 use crate::context::{ConfigError, Context, Setting, Surroundings};
 use crate::interceptor::{self, BoxInterceptor};
@@ -66,6 +66,8 @@ const OF_OTHERS: &[&str] = &["type"];
 
 struct Assembler<'a> {
     agent: &'a str,
+    /// The channels that are configured, valid or not.
+    configured: Vec<&'a str>,
     surroundings: &'a Surroundings,
     findings: &'a mut Findings,
 }
@@ -87,6 +89,10 @@ pub(super) fn assemble(
     );
     let mut assembler = Assembler {
         agent,
+        configured: channels
+            .iter()
+            .map(|channel| channel.name.as_str())
+            .collect(),
         surroundings,
         findings,
     };
@@ -109,10 +115,12 @@ pub(super) fn assemble(
         .collect();
     if channels.is_empty() {
         let message = "no valid channel; nothing can be started";
+        let root = assembler.configured.is_empty();
         assembler
             .findings
-            .problem(layout.place, agent, message, None);
+            .consequence(layout.place, agent, message, root);
     }
+    let ends = sources.len() + sinks.len();
     let sources: Vec<_> = sources
         .iter()
         .filter_map(|source| assembler.source(source, &channels))
@@ -131,7 +139,7 @@ pub(super) fn assemble(
         let message = "no valid source and no valid sink; nothing can be started";
         assembler
             .findings
-            .problem(layout.place, agent, message, None);
+            .consequence(layout.place, agent, message, ends == 0);
         return None;
     }
     channels.retain(|(part, component)| {
@@ -142,9 +150,10 @@ pub(super) fn assemble(
             || sinks.iter().any(|sink| same(&sink.channel));
         if !used {
             let message = "no source and no sink uses it; left out";
+            let root = sources.len() + sinks.len() == ends;
             assembler
                 .findings
-                .problem(component.place, &component.prefix, message, None);
+                .consequence(component.place, &component.prefix, message, root);
         }
         used
     });
@@ -242,20 +251,16 @@ impl Assembler<'_> {
                 let message = format!(
                     "{name} is not a valid channel of this agent; the source goes without it"
                 );
-                self.findings.problem(
-                    placed.place,
-                    &component.full("channels"),
-                    message,
-                    near_channel(name, channels),
-                );
+                self.no_channel(placed.place, &component.full("channels"), message, name);
             } else if !valid.contains(&name) {
                 valid.push(name);
             }
         }
         if valid.is_empty() {
             let message = "none of the source's channels is valid; it is left out";
+            let root = placed.value.is_empty();
             self.findings
-                .problem(placed.place, &component.full("channels"), message, None);
+                .consequence(placed.place, &component.full("channels"), message, root);
         }
         valid
     }
@@ -382,14 +387,19 @@ impl Assembler<'_> {
                 "{} is not a valid channel of this agent; the sink is left out",
                 placed.value
             );
-            self.findings.problem(
-                placed.place,
-                &key,
-                message,
-                near_channel(&placed.value, channels),
-            );
+            self.no_channel(placed.place, &key, message, &placed.value);
         }
         found
+    }
+
+    /// A channel that is configured and not valid has had its own message.
+    fn no_channel(&mut self, place: Place, key: &str, message: String, name: &str) {
+        if self.configured.contains(&name) {
+            self.findings.consequence(place, key, message, false);
+        } else {
+            let near = nearest(name, self.configured.iter().copied());
+            self.findings.problem(place, key, message, near);
+        }
     }
 
     /// A group changes nothing yet: only the default processor is offered, which has one sink.
@@ -674,8 +684,4 @@ fn find(channels: &Channels<'_>, name: &str) -> Option<ArcChannel> {
         .iter()
         .find(|(part, _)| part.name == name)
         .map(|(part, _)| Arc::clone(&part.channel))
-}
-
-fn near_channel<'c>(name: &str, channels: &'c Channels<'_>) -> Option<&'c str> {
-    nearest(name, channels.iter().map(|(part, _)| part.name.as_str()))
 }

@@ -512,3 +512,39 @@ a1.sinks.s1.channel = c1
         }
     }
 }
+
+/// Where nothing is started, only what is to be mended is said.
+#[test]
+fn what_follows_from_another_problem_is_no_cause() {
+    let cases = [
+        ("", "", vec![]),
+        (
+            "channels.c1.type = memory",
+            "channels.c1.type = memry",
+            vec!["there is no channel type memry"],
+        ),
+        (
+            "sinks.k1.channel = c1",
+            "sinks.k1.channel = c2",
+            vec!["c2 is not a valid channel of this agent; the sink is left out; did you mean c1?"],
+        ),
+        (
+            "r1.type = seq\na1.sources.r1.channels = c1\na1.channels.c1.type = memory\na1.sinks.k1.type = null",
+            "r1.type = sek\na1.sources.r1.channels = c1\na1.channels.c1.type = memory\na1.sinks.k1.type = nul",
+            vec!["there is no source type sek", "there is no sink type nul"],
+        ),
+        (
+            GOOD,
+            "a1.channels = c1\na1.channels.c1.type = memory\n",
+            vec!["no valid source and no valid sink"],
+        ),
+    ];
+    for (old, new, expected) in cases {
+        let report = checked(&with(old, new));
+        let causes: Vec<String> = report.causes().map(ToString::to_string).collect();
+        assert_eq!(causes.len(), expected.len(), "{causes:#?}");
+        for (cause, expected) in causes.iter().zip(expected) {
+            assert!(cause.contains(expected), "{cause}");
+        }
+    }
+}

@@ -132,7 +132,7 @@ fn check_agent(file: &Path, agent: &str, env: &dyn Fn(&str) -> Option<String>) -
             format!("{key}{}{hint}", finding.message),
         )
     };
-    let mut problems: Vec<Problem> = report.problems.iter().map(problem).collect();
+    let mut problems: Vec<Problem> = report.causes().map(problem).collect();
     problems.extend(machine);
     problems.sort();
     problems
