@@ -212,6 +212,13 @@ impl Evidence<'_> {
             .any(|line| matches!(line.entry, Entry::Interrupted { .. }))
     }
 
+    /// Whether the run was interrupted before its drain had come to an end of its own: what is
+    /// missing then may only not have arrived yet.
+    fn cut_short(&self) -> bool {
+        let drained = !matches!(self.drained(), None | Some((Drain::Interrupted, ..)));
+        self.interrupted() && !drained
+    }
+
     /// Why the last scan of the store is missing or not complete.
     fn scan_error(&self) -> Option<String> {
         let scans = self.history.iter().filter_map(|line| match &line.entry {

@@ -43,7 +43,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 pub use self::procfs::{Identity, Stat, State, Usage};
-pub use self::registry::{Registry, Swept, sweep};
+pub use self::registry::{Registry, Swept, end_own, sweep};
 pub use self::watch::Watcher;
 
 /// The niceness of systems under test and stores.

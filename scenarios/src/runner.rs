@@ -146,20 +146,17 @@ pub fn run(scenario: &Scenario, options: &Options) -> Result<Outcome, Vec<Proble
         dir.root.display()
     ));
 
-    if let Err(error) = run.perform() {
-        let entry = if run.world.interrupted() {
-            Entry::Interrupted {
-                by: "signal".into(),
-            }
-        } else {
-            Entry::HarnessFailed {
-                error: error.clone(),
-            }
-        };
-        run.progress.say(&error);
-        run.history().note(entry);
-    }
+    let performed = run.perform();
+    // Asked once: what comes after this finds a run that has done everything but the clean-up.
+    let interrupted = run.world.interrupted();
+    run.note_failure(performed, interrupted);
     run.end();
+    if interrupted {
+        run.progress.say(&format!(
+            "interrupted: every fault is healed, every process of the run has ended; journal, history and record are in {}",
+            dir.root.display()
+        ));
+    }
     Ok(finish(&run, dir))
 }
 
@@ -187,6 +184,27 @@ impl Run<'_> {
         let drained = drain::heal_and_drain(self, &mut loaded);
         drain::finish(self, loaded, store.as_ref(), &place)?;
         drained
+    }
+
+    /// Notes what ended the run early. An interruption makes steps fail, so what failed after one is
+    /// kept as a remark and not held against the harness.
+    fn note_failure(&self, performed: Result<(), String>, interrupted: bool) {
+        let error = performed.err();
+        if let Some(error) = &error {
+            self.progress.say(error);
+        }
+        match (interrupted, error) {
+            (false, None) => {}
+            (false, Some(error)) => self.history().note(Entry::HarnessFailed { error }),
+            (true, error) => {
+                self.history().note(Entry::Interrupted {
+                    by: "signal".into(),
+                });
+                if let Some(text) = error {
+                    self.history().note(Entry::Note { text });
+                }
+            }
+        }
     }
 
     /// A system that never becomes ready fails; nothing was offered to it.

@@ -52,7 +52,7 @@ fn doubt(evidence: &Evidence<'_>) -> Option<String> {
     if !evidence.whole {
         return Some("the journal or the history is torn".into());
     }
-    if evidence.interrupted() {
+    if evidence.cut_short() {
         return Some("the run was interrupted before its drain had ended".into());
     }
     if let Some(error) = evidence.scan_error() {

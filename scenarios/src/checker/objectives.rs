@@ -49,6 +49,7 @@ fn check(evidence: &Evidence<'_>) -> Finding {
 /// Every objective of the scenario with what became of it, counts included.
 pub fn judge(evidence: &Evidence<'_>) -> Vec<Objective> {
     let totals = &evidence.totals;
+    let unsure = evidence.interrupted() || !evidence.whole;
     let counts = evidence
         .scenario
         .objectives
@@ -69,10 +70,12 @@ pub fn judge(evidence: &Evidence<'_>) -> Vec<Objective> {
                 scope: Scope::Steady,
                 limit: Quantity::new(*limit, "events"),
                 seen: Known::Value(Quantity::new(seen, "events")),
-                verdict: if seen > *limit {
-                    Verdict::Fail
-                } else {
-                    Verdict::Pass
+                verdict: match seen > *limit {
+                    false => Verdict::Pass,
+                    true if unsure && matches!(*name, "lost" | "unpublished") => {
+                        Verdict::Inconclusive
+                    }
+                    true => Verdict::Fail,
                 },
                 reason: None,
             }
@@ -211,12 +214,19 @@ fn success_rate(evidence: &Evidence<'_>) -> Option<Objective> {
     // Exact: stored / issued >= least, without rounding the share first.
     let met = totals.stored as f64 >= least * totals.issued as f64;
     let ppm = (u128::from(totals.stored) * 1_000_000 / u128::from(totals.issued)) as u64;
+    // What was not seen to arrive in a run that was cut short may have been on its way.
+    let unsure = evidence.cut_short() || !evidence.whole;
     let reason = (!met).then(|| {
         format!(
-            "{} of {} issued events are stored, less than {:.4} %",
+            "{} of {} issued events are stored, less than {:.4} %{}",
             totals.stored,
             totals.issued,
-            least * 100.0
+            least * 100.0,
+            if unsure {
+                ", but the run was cut short"
+            } else {
+                ""
+            }
         )
     });
     Some(Objective {
@@ -224,7 +234,11 @@ fn success_rate(evidence: &Evidence<'_>) -> Option<Objective> {
         scope: Scope::Steady,
         limit,
         seen: Known::Value(Quantity::new(ppm, "ppm")),
-        verdict: if met { Verdict::Pass } else { Verdict::Fail },
+        verdict: match (met, unsure) {
+            (true, _) => Verdict::Pass,
+            (false, true) => Verdict::Inconclusive,
+            (false, false) => Verdict::Fail,
+        },
         reason,
     })
 }

@@ -319,6 +319,33 @@ fn sweep_one(path: PathBuf) -> Result<Option<Swept>, ProcessError> {
     Ok(Some(swept))
 }
 
+/// Ends at once what this very process has started in runs below `runs` that are not over, and
+/// answers the directories of those runs. For a harness that is told a second time to end: nothing
+/// of the running run is asked, so nothing in it can be in the way. The lists stay open, so a later
+/// [`sweep`] looks once more.
+pub fn end_own(runs: &Path) -> Vec<PathBuf> {
+    let Some(own) = Identity::own() else {
+        return Vec::new();
+    };
+    let Ok(entries) = fs::read_dir(runs) else {
+        return Vec::new();
+    };
+    let mut ended = Vec::new();
+    for directory in entries.flatten().map(|entry| entry.path()) {
+        let list = fs::read(directory.join(FILE))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<List>(&text).ok());
+        if let Some(list) = list
+            && !list.closed
+            && list.harness == own
+        {
+            end_marked(&list);
+            ended.push(directory);
+        }
+    }
+    ended
+}
+
 /// Sends a signal to exactly this process, or to nobody.
 pub(super) fn signal_exactly(who: Identity, signal: Signal) -> bool {
     use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};

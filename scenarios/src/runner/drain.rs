@@ -170,6 +170,10 @@ fn probe(run: &Run<'_>, loaded: &Loaded) {
     {
         stored = run.account.live().probe_stored == Some(true);
     }
+    if !stored && error.is_none() && run.world.interrupted() {
+        // Nobody waited for it long enough to say that the system no longer works.
+        return;
+    }
     let took_us = stored.then(|| run.clock.now() - sent);
     run.history().note(Entry::Probe {
         stored,

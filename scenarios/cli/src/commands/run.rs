@@ -1,9 +1,10 @@
 //! `run`, `check` and `doctor`.
 
+mod interrupt;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use flume_bench_reports::verdict::Verdict;
 use flume_bench_scenarios::runner::{self, Options};
@@ -56,20 +57,7 @@ fn parse_run_id(text: &str) -> Result<u64, Problem> {
 
 /// `flume-bench run`.
 pub(crate) fn run(args: &Run, command_line: Vec<String>) -> ExitCode {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
-        // The first one ends the run in good order, a second one at once.
-        let registered =
-            signal_hook::flag::register_conditional_shutdown(signal, 3, Arc::clone(&interrupted))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)));
-        if let Err(error) = registered {
-            say(&format!("the signal {signal} cannot be caught: {error}"));
-        }
-    }
+    let interrupted = interrupt::listen(&args.runs);
     let run_id = args.run_id.as_deref().map(parse_run_id).transpose();
     let options = Options {
         runs: args.runs.clone(),
