@@ -43,6 +43,9 @@ mod replica;
 mod send;
 mod web;
 
+#[cfg(test)]
+mod tests;
+
 /// How often the NameNode hears of a DataNode that has nothing to tell.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
 
@@ -140,23 +143,29 @@ impl DataNode {
         let mut client = Client::new(&self.namenode, link::PROTOCOL, BEAT_LIMIT);
         let mut full = true;
         let mut away = false;
+        let mut pool = self.replicas.pool();
+        let mut used = 0;
         loop {
             let news = self.replicas.news(if full { Duration::ZERO } else { BEAT_EVERY });
+            if full || news.replicas.is_empty() {
+                // Not with every block that ends: there may be thousands.
+                used = self.replicas.used();
+            }
             let beat = Beat {
                 node: self.id.clone(),
                 full,
                 // A full report holds the news as well, and is taken after them.
                 replicas: if full { self.replicas.report() } else { news.replicas.clone() },
                 frozen: news.frozen.clone(),
-                pool: self.replicas.pool(),
-                used: self.replicas.used(),
+                pool: pool.clone(),
+                used,
             };
             match client.call::<link::Orders>(link::BEAT, &beat) {
                 Ok(orders) => {
                     if std::mem::take(&mut away) {
                         info!("the NameNode is back");
                     }
-                    full = self.obey(&orders, &beat.pool);
+                    full = self.obey(&orders, &mut pool);
                     if full {
                         self.replicas.untold(News { replicas: Vec::new(), frozen: news.frozen });
                     }
@@ -175,13 +184,14 @@ impl DataNode {
     }
 
     /// Does what the NameNode says; true if it wants to be told everything.
-    fn obey(&self, orders: &link::Orders, pool: &str) -> bool {
+    fn obey(&self, orders: &link::Orders, pool: &mut String) -> bool {
         if pool.is_empty() {
+            pool.clone_from(&orders.pool);
             if let Err(error) = self.replicas.set_pool(&orders.pool) {
                 warn!(%error, "the block pool cannot be written down");
             }
-        } else if pool != orders.pool {
-            warn!(ours = pool, theirs = orders.pool, "these blocks belong to another file system: delete this DataNode's directory");
+        } else if *pool != orders.pool {
+            warn!(ours = *pool, theirs = orders.pool, "these blocks belong to another file system: delete this DataNode's directory");
             std::thread::sleep(Duration::from_secs(1));
         }
         for order in &orders.delete {

@@ -41,6 +41,9 @@ mod state;
 mod tree;
 mod web;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use web::{WEBHDFS, number};
 
 /// The NameNode.

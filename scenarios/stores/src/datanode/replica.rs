@@ -366,7 +366,11 @@ impl Writing {
     /// Takes back a replica whose pipeline could not be set up.
     pub(crate) fn discard(&self) {
         let stamp = match self.hold() {
-            Ok(inner) if inner.length == 0 => inner.stamp,
+            Ok(mut inner) if inner.length == 0 => {
+                // Its connection still has to carry the refusal.
+                inner.writer = None;
+                inner.stamp
+            }
             _ => return,
         };
         if let Err(error) = self.replicas.delete(self.replica.id, stamp) {

@@ -173,7 +173,7 @@ impl State {
         };
         let closed = inode.and_then(Inode::file).filter(|content| content.holder.is_none());
         closed.is_some_and(|content| match (&request.last, content.blocks.last()) {
-            (Some(told), Some(last)) => told.block_id == last.id && told.generation_stamp == last.stamp && told.num_bytes() == last.length,
+            (Some(told), Some(last)) => told.block_id == last.id && told.generation_stamp == last.stamp,
             (None, None) => true,
             _ => false,
         })

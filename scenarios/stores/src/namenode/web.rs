@@ -8,7 +8,7 @@
 //! Source: Hadoop 3.3's WebHDFS documentation, and the answers of a real cluster.
 
 use flume_bench_hadoop::client_protocol::GetListingRequest;
-use flume_bench_hadoop::common::{DatanodeInfo, HdfsFileStatus, LocatedBlock, LocatedBlocks};
+use flume_bench_hadoop::common::{DatanodeInfo, FileType, HdfsFileStatus, LocatedBlock, LocatedBlocks};
 use serde_json::{Value, json};
 
 use super::NameNode;
@@ -129,7 +129,7 @@ fn file_status(status: &HdfsFileStatus) -> Value {
         "permission": format!("{:o}", status.permission.perm),
         "replication": status.block_replication(),
         "storagePolicy": status.storage_policy(),
-        "type": if status.length > 0 || status.blocksize() > 0 { "FILE" } else { "DIRECTORY" },
+        "type": if status.file_type() == FileType::IsDir { "DIRECTORY" } else { "FILE" },
     })
 }
 
