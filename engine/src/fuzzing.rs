@@ -9,12 +9,22 @@
 //! | [`avro_server`] | mode, then a connection's bytes; mode: bit 0 compressed, the rest the length of pieces − 1 | cuts make no difference; memory is bounded |
 //! | [`netcat_lines`] | limit and length of pieces − 1 (4 bits each), most events per batch − 1, then a connection's bytes | as the plain definition says |
 //! | [`channel_log`] | an image of a file channel's directories; see there | a log that opens keeps its events over a restart |
+//! | [`hdfs_answers`] | who answers, then the bytes; even: a NameNode, odd: a DataNode | what is understood means the same once written again |
 //! | [`configuration`] | a configuration of agent `a1` | findings name lines that exist |
 //!
 //! The functions are called by the fuzz targets in `fuzz/` and, for the recorded corpora and
 //! mutations of them, by an ordinary test.
 
+use std::fmt::Debug;
 use std::path::PathBuf;
+
+use flume_bench_hadoop::client_protocol::{
+    AddBlockResponse, CreateResponse, GetFileInfoResponse, GetListingResponse,
+};
+use flume_bench_hadoop::frame::{put_delimited, read_delimited, read_frame, take_delimited};
+use flume_bench_hadoop::rpc::RpcResponseHeader;
+use flume_bench_hadoop::transfer::{BlockOpResponse, PipelineAck};
+use prost::Message;
 
 use crate::config::{self, Text};
 use crate::context::Surroundings;
@@ -33,6 +43,7 @@ pub static TARGETS: &[(&str, Target)] = &[
     ("avro_server", avro_server),
     ("channel_log", channel_log),
     ("configuration", configuration),
+    ("hdfs_answers", hdfs_answers),
     ("netcat_lines", netcat_lines),
 ];
 
@@ -129,4 +140,49 @@ pub fn configuration(input: &[u8]) {
             "a plan without a channel moves nothing"
         );
     }
+}
+
+/// What a NameNode answers to calls, or a DataNode to an operation and to packets.
+pub fn hdfs_answers(input: &[u8]) {
+    let Some((&who, mut bytes)) = input.split_first() else {
+        return;
+    };
+    if who & 1 == 1 {
+        let answer = read_delimited::<BlockOpResponse>(&mut bytes, FRAME_LIMIT, "an answer");
+        if returns(answer) {
+            while returns(read_delimited::<PipelineAck>(
+                &mut bytes,
+                FRAME_LIMIT,
+                "an acknowledgement",
+            )) {}
+        }
+        return;
+    }
+    while let Ok(frame) = read_frame(&mut bytes, FRAME_LIMIT) {
+        let mut rest = frame.as_slice();
+        if !returns(take_delimited::<RpcResponseHeader>(&mut rest, "a header")) {
+            continue;
+        }
+        // A result does not say what it is; the call does. So it is read as any of them.
+        returns(take_delimited::<GetFileInfoResponse>(&mut &*rest, "it"));
+        returns(take_delimited::<GetListingResponse>(&mut &*rest, "it"));
+        returns(take_delimited::<AddBlockResponse>(&mut &*rest, "it"));
+        returns(take_delimited::<CreateResponse>(&mut &*rest, "it"));
+    }
+}
+
+/// Whether a message was understood. If so, it is what comes back when it is written and read.
+fn returns<M: Message + Default + PartialEq + Debug, E>(message: Result<M, E>) -> bool {
+    let Ok(message) = message else {
+        return false;
+    };
+    let mut bytes = Vec::new();
+    put_delimited(&mut bytes, &message);
+    let mut rest = bytes.as_slice();
+    let again = take_delimited::<M>(&mut rest, "what was written");
+    let again = again
+        .ok()
+        .filter(|again| *again == message && rest.is_empty());
+    assert!(again.is_some(), "{message:?} does not return");
+    true
 }

@@ -7,11 +7,14 @@
 //! | target | input | property |
 //! |---|---|---|
 //! | [`avro_reply`] | mode, then the bytes a server answers; mode: bit 0 compressed, the rest the length of pieces − 1 | cuts make no difference |
+//! | [`stored_file`] | mode, then a file's bytes; mode: bit 0 the run owns it, bit 1 a recipe as for [`token`], the rest the length of pieces − 1 | cuts make no difference |
 //! | [`token`] | a record, or a recipe for one; see there | what is said of a record agrees with its bytes |
 //!
 //! The functions are called by the fuzz targets in `fuzz/` and, for the recorded corpora and
 //! mutations of them, by an ordinary test.
 
+use crate::observe::OddKind;
+use crate::receiver::scanner::Scanner;
 use crate::token::{Examined, LEN, MARKER, Token, examine, payload_crc};
 use crate::wire::avro::{AvroError, Connection, Outcome};
 
@@ -19,7 +22,11 @@ use crate::wire::avro::{AvroError, Connection, Outcome};
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub static TARGETS: &[(&str, Target)] = &[("avro_reply", avro_reply), ("token", token)];
+pub static TARGETS: &[(&str, Target)] = &[
+    ("avro_reply", avro_reply),
+    ("stored_file", stored_file),
+    ("token", token),
+];
 
 /// Calls made on a connection of [`avro_reply`] at most.
 const CALLS: usize = 64;
@@ -68,6 +75,61 @@ fn converse(bytes: &[u8], piece: usize, deflate: bool) -> (Vec<Outcome>, Option<
     (outcomes, None)
 }
 
+/// A file of the store as the receiver reads it, plain or gzip.
+pub fn stored_file(input: &[u8]) {
+    let Some((&mode, bytes)) = input.split_first() else {
+        return;
+    };
+    let made = if mode & 2 != 0 {
+        follow(bytes)
+    } else {
+        bytes.to_vec()
+    };
+    let whole = scan(&made, made.len(), mode & 1 == 1);
+    let pieces = scan(&made, 1 + usize::from(mode >> 2), mode & 1 == 1);
+    assert_eq!(whole, pieces, "cuts decide what the file holds");
+}
+
+/// What a file holds: the events, in their order, and what is odd, with its place.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Held {
+    events: Vec<(u16, u64, i64)>,
+    odd: Vec<(OddKind, u64, usize)>,
+}
+
+fn scan(bytes: &[u8], piece: usize, owned: bool) -> Held {
+    let mut scanner = Scanner::new(RUN, owned);
+    let mut held = Held::default();
+    let mut pieces = bytes.chunks(piece.max(1));
+    loop {
+        let piece = pieces.next();
+        let finding = match piece {
+            Some(piece) => scanner.feed(piece),
+            None => scanner.end(),
+        };
+        let mut odd = finding.odd.iter().peekable();
+        let mut events = 0;
+        for (nth, batch) in finding.found.iter().enumerate() {
+            let after = |odd: &&crate::observe::Odd| odd.after as usize <= nth;
+            while let Some(odd) = odd.next_if(after) {
+                held.odd.push((odd.kind, odd.offset, held.events.len()));
+            }
+            for nth in 0..u64::from(batch.count) {
+                held.events
+                    .push((batch.producer, batch.first + nth, batch.intended));
+                events += 1;
+            }
+        }
+        for odd in odd {
+            held.odd.push((odd.kind, odd.offset, held.events.len()));
+        }
+        assert_eq!(events, finding.events, "events and batches disagree");
+        if piece.is_none() {
+            return held;
+        }
+    }
+}
+
 /// The run whose tokens are nobody else's in [`token`].
 const RUN: u64 = 0x0123_4567_89ab_cdef;
 
@@ -111,7 +173,11 @@ fn follow(mut recipe: &[u8]) -> Vec<u8> {
             let bytes = fields.iter().take(to).skip(from);
             bytes.fold(0u64, |number, byte| number << 8 | u64::from(*byte))
         };
+        // The payload is that of the line in which the token stands.
         let (before, after) = (record.get(..at), record.get(at + LEN..));
+        let is_end = |byte: &u8| *byte == b'\n';
+        let before = before.and_then(|before| before.rsplit(is_end).next());
+        let after = after.and_then(|after| after.split(is_end).next());
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
         let right_lengths = what & 4 != 0;
         let token = Token {

@@ -3,7 +3,7 @@
 //! A corpus is a directory of `tests/corpora`, named after its target; its files were recorded from
 //! real peers or written by hand for a case, as their names say. The mutations follow from a seed, so a
 //! failure can be had again: it names target, file and mutation. How many are made of each file is
-//! taken from `FLUME_BENCH_MUTATIONS`, 1,000 unless given. Fuzzing proper is in `fuzz/`.
+//! taken from `FLUME_BENCH_MUTATIONS`, 300 unless given. Fuzzing proper is in `fuzz/`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
 
@@ -144,7 +144,7 @@ fn mutations() -> u64 {
     std::env::var("FLUME_BENCH_MUTATIONS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(1_000)
+        .unwrap_or(300)
 }
 
 #[test]
