@@ -14,6 +14,8 @@
 //! The errors must come in this order, and there must be no other. A `.conf` is refused twice: by a
 //! run that names it and by `agent --strict`; where only a run can know (`only-in-a-run-…`), once.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
+
 #[path = "common/refusal.rs"]
 mod refusal;
 
