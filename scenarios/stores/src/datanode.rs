@@ -26,7 +26,9 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flume_bench_hadoop::client_protocol::{GetReplicaVisibleLengthRequest, GetReplicaVisibleLengthResponse};
+use flume_bench_hadoop::client_protocol::{
+    GetReplicaVisibleLengthRequest, GetReplicaVisibleLengthResponse,
+};
 use flume_bench_hadoop::common::{DatanodeId, DatanodeInfo, ExtendedBlock};
 use flume_bench_hadoop::frame::{MAX_TRANSFER_MESSAGE, OpCode, TRANSFER_VERSION, read_delimited};
 use tracing::{debug, info, warn};
@@ -73,7 +75,11 @@ fn address(node: &DatanodeInfo) -> String {
 
 /// Starts the servers and the reports; they run until the process ends.
 pub(crate) fn start(arguments: &DataNodeArguments) -> Result<(), StoreError> {
-    let (data, ipc, web) = (listen(arguments.data)?, listen(arguments.ipc)?, listen(arguments.http)?);
+    let (data, ipc, web) = (
+        listen(arguments.data)?,
+        listen(arguments.ipc)?,
+        listen(arguments.http)?,
+    );
     let replicas = Arc::new(Replicas::open(&arguments.dir)?);
     let orders = Arc::new(Orders::default());
     let announced = arguments.announce.to_string();
@@ -93,10 +99,26 @@ pub(crate) fn start(arguments: &DataNodeArguments) -> Result<(), StoreError> {
         clients: Mutex::default(),
     });
     let at = |node: &Arc<DataNode>| Arc::clone(node);
-    serve(data, "datanode-data", { let node = at(&node); move |stream| node.transfer(&stream) })?;
-    serve(ipc, "datanode-ipc", ipc::server(at(&node) as Arc<dyn Service>, orders))?;
-    serve(web, "datanode-http", { let node = at(&node); move |stream| http::serve(&stream, |request| node.web(request)) })?;
-    info!(number = arguments.number, uuid = node.id.datanode_uuid, announced = node.id.host_name, data = arguments.data, "a DataNode serves");
+    serve(data, "datanode-data", {
+        let node = at(&node);
+        move |stream| node.transfer(&stream)
+    })?;
+    serve(
+        ipc,
+        "datanode-ipc",
+        ipc::server(at(&node) as Arc<dyn Service>, orders),
+    )?;
+    serve(web, "datanode-http", {
+        let node = at(&node);
+        move |stream| http::serve(&stream, |request| node.web(request))
+    })?;
+    info!(
+        number = arguments.number,
+        uuid = node.id.datanode_uuid,
+        announced = node.id.host_name,
+        data = arguments.data,
+        "a DataNode serves"
+    );
     spawn("datanode-beat", move || node.report())
 }
 
@@ -118,22 +140,32 @@ impl DataNode {
             reader.read_exact(&mut head)?;
             let version = u16::from_be_bytes([head[0], head[1]]);
             let code = OpCode::from_byte(head[2]).filter(|_| version == TRANSFER_VERSION);
-            let code = code.ok_or_else(|| io::Error::other(format!("operation {} of version {version} is not served", head[2])))?;
+            let code = code.ok_or_else(|| {
+                io::Error::other(format!(
+                    "operation {} of version {version} is not served",
+                    head[2]
+                ))
+            })?;
             const WHAT: &str = "an operation";
             match code {
                 OpCode::WriteBlock => {
-                    let request = read_delimited(&mut reader, MAX_TRANSFER_MESSAGE, WHAT).map_err(io::Error::other)?;
+                    let request = read_delimited(&mut reader, MAX_TRANSFER_MESSAGE, WHAT)
+                        .map_err(io::Error::other)?;
                     return receive::write_block(self, stream, &mut reader, &request);
                 }
                 OpCode::ReadBlock => {
-                    let request = read_delimited(&mut reader, MAX_TRANSFER_MESSAGE, WHAT).map_err(io::Error::other)?;
+                    let request = read_delimited(&mut reader, MAX_TRANSFER_MESSAGE, WHAT)
+                        .map_err(io::Error::other)?;
                     send::read_block(self, stream, &mut reader, &request)?;
                 }
                 OpCode::TransferBlock => {
-                    let request = read_delimited(&mut reader, MAX_TRANSFER_MESSAGE, WHAT).map_err(io::Error::other)?;
+                    let request = read_delimited(&mut reader, MAX_TRANSFER_MESSAGE, WHAT)
+                        .map_err(io::Error::other)?;
                     return send::transfer_block(self, stream, &request);
                 }
-                OpCode::BlockChecksum => return Err(io::Error::other("checksums of blocks are not served")),
+                OpCode::BlockChecksum => {
+                    return Err(io::Error::other("checksums of blocks are not served"));
+                }
             }
         }
     }
@@ -146,7 +178,9 @@ impl DataNode {
         let mut pool = self.replicas.pool();
         let mut used = 0;
         loop {
-            let news = self.replicas.news(if full { Duration::ZERO } else { BEAT_EVERY });
+            let news = self
+                .replicas
+                .news(if full { Duration::ZERO } else { BEAT_EVERY });
             if full || news.replicas.is_empty() {
                 // Not with every block that ends: there may be thousands.
                 used = self.replicas.used();
@@ -155,7 +189,11 @@ impl DataNode {
                 node: self.id.clone(),
                 full,
                 // A full report holds the news as well, and is taken after them.
-                replicas: if full { self.replicas.report() } else { news.replicas.clone() },
+                replicas: if full {
+                    self.replicas.report()
+                } else {
+                    news.replicas.clone()
+                },
                 frozen: news.frozen.clone(),
                 pool: pool.clone(),
                 used,
@@ -167,7 +205,10 @@ impl DataNode {
                     }
                     full = self.obey(&orders, &mut pool);
                     if full {
-                        self.replicas.untold(News { replicas: Vec::new(), frozen: news.frozen });
+                        self.replicas.untold(News {
+                            replicas: Vec::new(),
+                            frozen: news.frozen,
+                        });
                     }
                 }
                 Err(error) => {
@@ -191,7 +232,11 @@ impl DataNode {
                 warn!(%error, "the block pool cannot be written down");
             }
         } else if *pool != orders.pool {
-            warn!(ours = *pool, theirs = orders.pool, "these blocks belong to another file system: delete this DataNode's directory");
+            warn!(
+                ours = *pool,
+                theirs = orders.pool,
+                "these blocks belong to another file system: delete this DataNode's directory"
+            );
             std::thread::sleep(Duration::from_secs(1));
         }
         for order in &orders.delete {
@@ -202,7 +247,11 @@ impl DataNode {
         for order in &orders.freeze {
             let (state, length) = self.replicas.freeze(order.block, order.stamp);
             info!(block = order.block, ?state, length, "frozen for recovery");
-            self.replicas.tell_frozen(link::Recovery { state: state as i32, length, ..*order });
+            self.replicas.tell_frozen(link::Recovery {
+                state: state as i32,
+                length,
+                ..*order
+            });
         }
         for order in &orders.seal {
             if let Err(error) = self.replicas.seal(order.block, order.stamp, order.length) {
@@ -219,16 +268,30 @@ impl Service for DataNode {
             return Err(call.unknown());
         }
         let request: GetReplicaVisibleLengthRequest = call.request()?;
-        answer(&GetReplicaVisibleLengthResponse { length: visible_length(&self.replicas, &request.block)? })
+        answer(&GetReplicaVisibleLengthResponse {
+            length: visible_length(&self.replicas, &request.block)?,
+        })
     }
 }
 
 /// How much of a replica may be read. One that waits for its recovery answers -1, as Hadoop's does.
 fn visible_length(replicas: &Replicas, block: &ExtendedBlock) -> Result<u64, Exception> {
-    let missing = |error: io::Error| Exception::new("org.apache.hadoop.hdfs.server.datanode.ReplicaNotFoundException", error.to_string());
+    let missing = |error: io::Error| {
+        Exception::new(
+            "org.apache.hadoop.hdfs.server.datanode.ReplicaNotFoundException",
+            error.to_string(),
+        )
+    };
     let replica = replicas.read(block.block_id).map_err(missing)?;
     if replica.stamp < block.generation_stamp {
-        return Err(Exception::io(format!("blk_{} has stamp {}, and {} is asked for", block.block_id, replica.stamp, block.generation_stamp)));
+        return Err(Exception::io(format!(
+            "blk_{} has stamp {}, and {} is asked for",
+            block.block_id, replica.stamp, block.generation_stamp
+        )));
     }
-    Ok(if replica.state == ReplicaState::Rwr { u64::MAX } else { replica.visible })
+    Ok(if replica.state == ReplicaState::Rwr {
+        u64::MAX
+    } else {
+        replica.visible
+    })
 }

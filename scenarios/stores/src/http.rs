@@ -44,14 +44,21 @@ pub(crate) type Body = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()>>;
 impl Reply {
     /// An exception as WebHDFS says it, with its status.
     pub(crate) fn refusal(exception: &Exception) -> Self {
-        let name = exception.class.rsplit(['.', '$']).next().unwrap_or_default();
+        let name = exception
+            .class
+            .rsplit(['.', '$'])
+            .next()
+            .unwrap_or_default();
         let status = match name {
             "FileNotFoundException" => 404,
             "IllegalArgumentException" | "UnsupportedOperationException" => 400,
             name if name.contains("Runtime") => 500,
             _ => 403,
         };
-        Self::Json(status, json!({"RemoteException": {"exception": name, "javaClassName": exception.class, "message": exception.message}}))
+        Self::Json(
+            status,
+            json!({"RemoteException": {"exception": name, "javaClassName": exception.class, "message": exception.message}}),
+        )
     }
 }
 
@@ -67,17 +74,35 @@ fn try_serve(mut stream: &TcpStream, answer: impl FnOnce(&Request) -> Reply) -> 
     stream.set_write_timeout(Some(PATIENCE))?;
     let reply = match read(stream)? {
         Some(request) => answer(&request),
-        None => Reply::refusal(&Exception::new("java.lang.IllegalArgumentException", "only GET is served, with at most 16 KiB of headers")),
+        None => Reply::refusal(&Exception::new(
+            "java.lang.IllegalArgumentException",
+            "only GET is served, with at most 16 KiB of headers",
+        )),
     };
     match reply {
         Reply::Json(status, value) => {
             let body = value.to_string();
-            let head = head(status, &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+            let head = head(
+                status,
+                &format!(
+                    "Content-Type: application/json\r\nContent-Length: {}\r\n",
+                    body.len()
+                ),
+            );
             stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())
         }
-        Reply::Redirect(to) => stream.write_all(head(307, &format!("Location: {to}\r\nContent-Length: 0\r\n")).as_bytes()),
+        Reply::Redirect(to) => stream
+            .write_all(head(307, &format!("Location: {to}\r\nContent-Length: 0\r\n")).as_bytes()),
         Reply::Stream(length, write) => {
-            stream.write_all(head(200, &format!("Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n")).as_bytes())?;
+            stream.write_all(
+                head(
+                    200,
+                    &format!(
+                        "Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n"
+                    ),
+                )
+                .as_bytes(),
+            )?;
             write(&mut stream)
         }
     }
@@ -119,11 +144,20 @@ fn parse(line: &str) -> Option<Request> {
     }
     let target = words.next()?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (unescape(&key.to_ascii_lowercase()), unescape(&value.replace('+', " ")))
-    });
-    Some(Request { path: unescape(path), query: pairs.collect() })
+    let pairs = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (
+                unescape(&key.to_ascii_lowercase()),
+                unescape(&value.replace('+', " ")),
+            )
+        });
+    Some(Request {
+        path: unescape(path),
+        query: pairs.collect(),
+    })
 }
 
 /// Undoes percent-encoding.
@@ -132,7 +166,10 @@ fn unescape(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let code = bytes.get(at + 1..at + 3).and_then(|two| std::str::from_utf8(two).ok()).and_then(|two| u8::from_str_radix(two, 16).ok());
+        let code = bytes
+            .get(at + 1..at + 3)
+            .and_then(|two| std::str::from_utf8(two).ok())
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
         match code.filter(|_| bytes[at] == b'%') {
             Some(byte) => {
                 out.push(byte);
@@ -150,15 +187,16 @@ fn unescape(text: &str) -> String {
 /// Percent-encodes all but the slash and what never needs it.
 pub(crate) fn escape(text: &str) -> String {
     use std::fmt::Write;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+            out
+        })
 }
 
 #[cfg(test)]
@@ -167,9 +205,19 @@ mod tests {
 
     #[test]
     fn requests() {
-        let request = parse("GET /webhdfs/v1/a%20b/%C3%A4?op=OPEN&user.name=x+y&Offset=5&z HTTP/1.1").unwrap();
+        let request =
+            parse("GET /webhdfs/v1/a%20b/%C3%A4?op=OPEN&user.name=x+y&Offset=5&z HTTP/1.1")
+                .unwrap();
         assert_eq!(request.path, "/webhdfs/v1/a b/ä");
-        assert_eq!((request.get("op"), request.get("user.name"), request.get("offset"), request.get("z")), (Some("OPEN"), Some("x y"), Some("5"), Some("")));
+        assert_eq!(
+            (
+                request.get("op"),
+                request.get("user.name"),
+                request.get("offset"),
+                request.get("z")
+            ),
+            (Some("OPEN"), Some("x y"), Some("5"), Some(""))
+        );
         assert!(parse("PUT / HTTP/1.1").is_none());
         assert!(parse("").is_none());
         assert_eq!(unescape("%zz%4"), "%zz%4");
@@ -185,12 +233,27 @@ mod tests {
     #[test]
     fn refusals_have_their_status() {
         let status = |class: &str| match Reply::refusal(&Exception::new(class, "x")) {
-            Reply::Json(status, body) => (status, body["RemoteException"]["exception"].as_str().unwrap().to_owned()),
+            Reply::Json(status, body) => (
+                status,
+                body["RemoteException"]["exception"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            ),
             _ => panic!("not JSON"),
         };
-        assert_eq!(status("java.io.FileNotFoundException"), (404, "FileNotFoundException".into()));
+        assert_eq!(
+            status("java.io.FileNotFoundException"),
+            (404, "FileNotFoundException".into())
+        );
         assert_eq!(status("java.io.IOException"), (403, "IOException".into()));
-        assert_eq!(status("java.lang.IllegalArgumentException"), (400, "IllegalArgumentException".into()));
-        assert_eq!(status("org.apache.hadoop.hdfs.server.namenode.SafeModeException"), (403, "SafeModeException".into()));
+        assert_eq!(
+            status("java.lang.IllegalArgumentException"),
+            (400, "IllegalArgumentException".into())
+        );
+        assert_eq!(
+            status("org.apache.hadoop.hdfs.server.namenode.SafeModeException"),
+            (403, "SafeModeException".into())
+        );
     }
 }

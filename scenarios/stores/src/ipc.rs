@@ -15,10 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flume_bench_hadoop::frame::{
-    CONTEXT_CALL_ID, FrameError, PING_CALL_ID, SASL_CALL_ID, put_delimited, read_frame, take_delimited,
+    CONTEXT_CALL_ID, FrameError, PING_CALL_ID, SASL_CALL_ID, put_delimited, read_frame,
+    take_delimited,
 };
 use flume_bench_hadoop::rpc::{
-    IpcConnectionContext, RequestHeader, RpcErrorCode, RpcRequestHeader, RpcResponseHeader, RpcSasl, RpcStatus, SaslState,
+    IpcConnectionContext, RequestHeader, RpcErrorCode, RpcRequestHeader, RpcResponseHeader,
+    RpcSasl, RpcStatus, SaslState,
 };
 use prost::Message;
 use tracing::{debug, warn};
@@ -47,14 +49,27 @@ impl Call<'_> {
     /// The request, decoded.
     pub(crate) fn request<M: Message + Default>(&self) -> Result<M, Exception> {
         M::decode(self.request).map_err(|error| {
-            Exception::new("org.apache.hadoop.ipc.RpcServerException", format!("{}: {error}", self.method))
+            Exception::new(
+                "org.apache.hadoop.ipc.RpcServerException",
+                format!("{}: {error}", self.method),
+            )
         })
     }
 
     /// The answer to a method that is not served.
     pub(crate) fn unknown(&self) -> Exception {
-        warn!(method = self.method, protocol = self.protocol, "unknown method called");
-        Exception::new(NO_SUCH_METHOD, format!("Unknown method {} called on {} protocol.", self.method, self.protocol))
+        warn!(
+            method = self.method,
+            protocol = self.protocol,
+            "unknown method called"
+        );
+        Exception::new(
+            NO_SUCH_METHOD,
+            format!(
+                "Unknown method {} called on {} protocol.",
+                self.method, self.protocol
+            ),
+        )
     }
 }
 
@@ -69,7 +84,10 @@ pub(crate) struct Exception {
 
 impl Exception {
     pub(crate) fn new(class: &str, message: impl Into<String>) -> Self {
-        Self { class: class.to_owned(), message: message.into() }
+        Self {
+            class: class.to_owned(),
+            message: message.into(),
+        }
     }
 
     pub(crate) fn io(message: impl Into<String>) -> Self {
@@ -77,7 +95,10 @@ impl Exception {
     }
 
     pub(crate) fn not_found(path: &str) -> Self {
-        Self::new("java.io.FileNotFoundException", format!("File does not exist: {path}"))
+        Self::new(
+            "java.io.FileNotFoundException",
+            format!("File does not exist: {path}"),
+        )
     }
 
     /// An exception of the package of HDFS's own ones.
@@ -103,7 +124,12 @@ pub(crate) trait Service: Send + Sync + 'static {
 
 /// Serves one connection to its end.
 pub(crate) fn serve(stream: TcpStream, service: &dyn Service, orders: &Orders) {
-    match (Connection { stream: &stream, user: String::new() }).run(service, orders) {
+    match (Connection {
+        stream: &stream,
+        user: String::new(),
+    })
+    .run(service, orders)
+    {
         Ok(()) => {}
         Err(error) => debug!(%error, "an RPC connection ended"),
     }
@@ -111,7 +137,10 @@ pub(crate) fn serve(stream: TcpStream, service: &dyn Service, orders: &Orders) {
 }
 
 /// The function that [`crate::serve`] wants.
-pub(crate) fn server(service: Arc<dyn Service>, orders: Arc<Orders>) -> impl Fn(TcpStream) + Clone + Send + 'static {
+pub(crate) fn server(
+    service: Arc<dyn Service>,
+    orders: Arc<Orders>,
+) -> impl Fn(TcpStream) + Clone + Send + 'static {
     move |stream| serve(stream, &*service, &orders)
 }
 
@@ -126,12 +155,19 @@ fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> FrameError {
 
 impl Connection<'_> {
     fn run(mut self, service: &dyn Service, orders: &Orders) -> Result<(), FrameError> {
-        self.stream.set_read_timeout(Some(IDLE)).map_err(io("a connection's time-out"))?;
+        self.stream
+            .set_read_timeout(Some(IDLE))
+            .map_err(io("a connection's time-out"))?;
         let mut reader = BufReader::with_capacity(16 << 10, self.stream);
         let mut preamble = [0; 7];
-        reader.read_exact(&mut preamble).map_err(io("the preamble"))?;
+        reader
+            .read_exact(&mut preamble)
+            .map_err(io("the preamble"))?;
         if &preamble[..5] != b"hrpc\x09" {
-            return Err(FrameError::Malformed { what: "the preamble", reason: format!("{preamble:02x?} is not Hadoop's RPC, version 9") });
+            return Err(FrameError::Malformed {
+                what: "the preamble",
+                reason: format!("{preamble:02x?} is not Hadoop's RPC, version 9"),
+            });
         }
         loop {
             let frame = read_frame(&mut reader, MAX_FRAME)?;
@@ -139,8 +175,12 @@ impl Connection<'_> {
             let header: RpcRequestHeader = take_delimited(&mut rest, "the header of a call")?;
             match header.call_id {
                 CONTEXT_CALL_ID => {
-                    let context: IpcConnectionContext = take_delimited(&mut rest, "the connection's context")?;
-                    self.user = context.user_info.and_then(|info| info.effective_user).unwrap_or_default();
+                    let context: IpcConnectionContext =
+                        take_delimited(&mut rest, "the connection's context")?;
+                    self.user = context
+                        .user_info
+                        .and_then(|info| info.effective_user)
+                        .unwrap_or_default();
                 }
                 PING_CALL_ID => {}
                 SASL_CALL_ID => self.switch_to_simple(&header, rest)?,
@@ -154,24 +194,48 @@ impl Connection<'_> {
     }
 
     /// Answers a client's offer to negotiate with "not needed".
-    fn switch_to_simple(&mut self, header: &RpcRequestHeader, mut rest: &[u8]) -> Result<(), FrameError> {
+    fn switch_to_simple(
+        &mut self,
+        header: &RpcRequestHeader,
+        mut rest: &[u8],
+    ) -> Result<(), FrameError> {
         let offer: RpcSasl = take_delimited(&mut rest, "a step of SASL")?;
         if offer.state() != SaslState::Negotiate {
-            let refusal = Exception::new("org.apache.hadoop.security.AccessControlException", "SASL is not enabled: only simple authentication is offered");
+            let refusal = Exception::new(
+                "org.apache.hadoop.security.AccessControlException",
+                "SASL is not enabled: only simple authentication is offered",
+            );
             return self.send(&failure(header, &refusal));
         }
-        let done = RpcSasl { state: SaslState::Success as i32, ..RpcSasl::default() };
+        let done = RpcSasl {
+            state: SaslState::Success as i32,
+            ..RpcSasl::default()
+        };
         let mut body = Vec::new();
         put_delimited(&mut body, &done);
         self.send(&success(header, &body))
     }
 
     /// Answers one call; false when the connection is to end.
-    fn answer(&mut self, header: &RpcRequestHeader, mut rest: &[u8], service: &dyn Service, orders: &Orders) -> Result<bool, FrameError> {
+    fn answer(
+        &mut self,
+        header: &RpcRequestHeader,
+        mut rest: &[u8],
+        service: &dyn Service,
+        orders: &Orders,
+    ) -> Result<bool, FrameError> {
         let head: RequestHeader = take_delimited(&mut rest, "the method of a call")?;
         let mut request = rest;
-        let len = prost::decode_length_delimiter(&mut request).map_err(|error| FrameError::Malformed { what: "a request", reason: error.to_string() })?;
-        let request = request.get(..len).ok_or_else(|| FrameError::Malformed { what: "a request", reason: "it is cut short".into() })?;
+        let len = prost::decode_length_delimiter(&mut request).map_err(|error| {
+            FrameError::Malformed {
+                what: "a request",
+                reason: error.to_string(),
+            }
+        })?;
+        let request = request.get(..len).ok_or_else(|| FrameError::Malformed {
+            what: "a request",
+            reason: "it is cut short".into(),
+        })?;
         let call = Call {
             protocol: &head.declaring_class_protocol_name,
             method: &head.method_name,
@@ -192,7 +256,12 @@ impl Connection<'_> {
         let bytes = match outcome {
             Ok(body) => success(header, &body),
             Err(exception) => {
-                debug!(method = call.method, class = exception.class, message = exception.message, "refused");
+                debug!(
+                    method = call.method,
+                    class = exception.class,
+                    message = exception.message,
+                    "refused"
+                );
                 failure(header, &exception)
             }
         };
@@ -205,7 +274,9 @@ impl Connection<'_> {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
-        self.stream.write_all(bytes).map_err(io("the way back to a client"))
+        self.stream
+            .write_all(bytes)
+            .map_err(io("the way back to a client"))
     }
 }
 
@@ -225,7 +296,11 @@ fn success(header: &RpcRequestHeader, body: &[u8]) -> Vec<u8> {
 }
 
 fn failure(header: &RpcRequestHeader, exception: &Exception) -> Vec<u8> {
-    let detail = if exception.class == NO_SUCH_METHOD { RpcErrorCode::ErrorNoSuchMethod } else { RpcErrorCode::ErrorApplication };
+    let detail = if exception.class == NO_SUCH_METHOD {
+        RpcErrorCode::ErrorNoSuchMethod
+    } else {
+        RpcErrorCode::ErrorApplication
+    };
     let header = RpcResponseHeader {
         exception_class_name: Some(exception.class.clone()),
         error_msg: Some(exception.message.clone()),

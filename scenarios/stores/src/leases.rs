@@ -12,8 +12,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use flume_bench_hadoop::client_protocol::{
-    CLIENT_PROTOCOL, GetBlockLocationsRequest, GetBlockLocationsResponse, GetListingRequest, GetListingResponse,
-    RecoverLeaseRequest, RecoverLeaseResponse,
+    CLIENT_PROTOCOL, GetBlockLocationsRequest, GetBlockLocationsResponse, GetListingRequest,
+    GetListingResponse, RecoverLeaseRequest, RecoverLeaseResponse,
 };
 use flume_bench_hadoop::common::FileType;
 use serde_json::json;
@@ -41,7 +41,11 @@ pub(crate) fn recover(arguments: &LeaseArguments, out: &mut impl Write) -> Resul
         for path in open {
             match recovered(&mut client, &path) {
                 Ok(false) if !late => waiting.push(path),
-                Ok(false) => print(out, &path, Some("the NameNode still recovers it after 30 s".to_owned()))?,
+                Ok(false) => print(
+                    out,
+                    &path,
+                    Some("the NameNode still recovers it after 30 s".to_owned()),
+                )?,
                 Ok(true) => print(out, &path, None)?,
                 // A server that is away or in safe mode may come back in time.
                 Err(error) if !late && passes(&error) => waiting.push(path),
@@ -57,11 +61,20 @@ pub(crate) fn recover(arguments: &LeaseArguments, out: &mut impl Write) -> Resul
 }
 
 fn passes(error: &CallError) -> bool {
-    error.exception().is_none_or(|exception| ["SafeModeException", "RetriableException", "StandbyException"].iter().any(|class| exception.class.ends_with(class)))
+    error.exception().is_none_or(|exception| {
+        [
+            "SafeModeException",
+            "RetriableException",
+            "StandbyException",
+        ]
+        .iter()
+        .any(|class| exception.class.ends_with(class))
+    })
 }
 
 fn print(out: &mut impl Write, path: &str, error: Option<String>) -> Result<(), StoreError> {
-    writeln!(out, "{}", json!({"path": path, "error": error})).map_err(StoreError::io("writing to", "standard output"))
+    writeln!(out, "{}", json!({"path": path, "error": error}))
+        .map_err(StoreError::io("writing to", "standard output"))
 }
 
 fn files_under(client: &mut Client, root: &str) -> Result<Vec<String>, CallError> {
@@ -71,20 +84,41 @@ fn files_under(client: &mut Client, root: &str) -> Result<Vec<String>, CallError
     while let Some(directory) = directories.pop() {
         let mut start_after = Vec::new();
         loop {
-            let src = if directory.is_empty() { "/".to_owned() } else { directory.clone() };
-            let request = GetListingRequest { src, start_after, need_location: false };
-            let Some(page) = client.call::<GetListingResponse>("getListing", &request)?.dir_list else { break };
+            let src = if directory.is_empty() {
+                "/".to_owned()
+            } else {
+                directory.clone()
+            };
+            let request = GetListingRequest {
+                src,
+                start_after,
+                need_location: false,
+            };
+            let Some(page) = client
+                .call::<GetListingResponse>("getListing", &request)?
+                .dir_list
+            else {
+                break;
+            };
             for status in &page.partial_listing {
                 let name = String::from_utf8_lossy(&status.path);
                 // A file lists itself, without a name.
-                let path = if name.is_empty() { directory.clone() } else { format!("{directory}/{name}") };
+                let path = if name.is_empty() {
+                    directory.clone()
+                } else {
+                    format!("{directory}/{name}")
+                };
                 match status.file_type() {
                     FileType::IsDir => directories.push(path),
                     FileType::IsFile => files.push(path),
                     FileType::IsSymlink => {}
                 }
             }
-            match page.partial_listing.last().filter(|_| page.remaining_entries > 0) {
+            match page
+                .partial_listing
+                .last()
+                .filter(|_| page.remaining_entries > 0)
+            {
                 Some(last) => start_after = last.path.clone(),
                 None => break,
             }
@@ -96,16 +130,25 @@ fn files_under(client: &mut Client, root: &str) -> Result<Vec<String>, CallError
 
 /// Whether a file is open; one that is gone meanwhile is not.
 fn is_open(client: &mut Client, path: &str) -> Result<bool, CallError> {
-    let request = GetBlockLocationsRequest { src: path.to_owned(), offset: 0, length: 1 };
+    let request = GetBlockLocationsRequest {
+        src: path.to_owned(),
+        offset: 0,
+        length: 1,
+    };
     match client.call::<GetBlockLocationsResponse>("getBlockLocations", &request) {
-        Ok(answer) => Ok(answer.locations.is_some_and(|blocks| blocks.under_construction)),
+        Ok(answer) => Ok(answer
+            .locations
+            .is_some_and(|blocks| blocks.under_construction)),
         Err(error) if is_gone(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 fn recovered(client: &mut Client, path: &str) -> Result<bool, CallError> {
-    let request = RecoverLeaseRequest { src: path.to_owned(), client_name: format!("flume-bench_leases_{}", std::process::id()) };
+    let request = RecoverLeaseRequest {
+        src: path.to_owned(),
+        client_name: format!("flume-bench_leases_{}", std::process::id()),
+    };
     match client.call::<RecoverLeaseResponse>("recoverLease", &request) {
         Ok(answer) => Ok(answer.result),
         Err(error) if is_gone(&error) => Ok(true),
@@ -114,5 +157,7 @@ fn recovered(client: &mut Client, path: &str) -> Result<bool, CallError> {
 }
 
 fn is_gone(error: &CallError) -> bool {
-    error.exception().is_some_and(|exception| exception.class.ends_with("FileNotFoundException"))
+    error
+        .exception()
+        .is_some_and(|exception| exception.class.ends_with("FileNotFoundException"))
 }

@@ -35,7 +35,10 @@ mod orders;
 const VERSION: &str = concat!("flume-bench embedded ", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Parser)]
-#[command(name = "flume-bench store", about = "Runs a part of an embedded store.")]
+#[command(
+    name = "flume-bench store",
+    about = "Runs a part of an embedded store."
+)]
 struct Arguments {
     #[command(subcommand)]
     part: Part,
@@ -111,8 +114,14 @@ struct LeaseArguments {
 #[derive(Debug, Error)]
 enum StoreError {
     #[error("{what} {on}: {source}")]
-    Io { what: &'static str, on: String, source: std::io::Error },
-    #[error("{file} is damaged at byte {at}: {why}; delete the directory to begin with an empty store")]
+    Io {
+        what: &'static str,
+        on: String,
+        source: std::io::Error,
+    },
+    #[error(
+        "{file} is damaged at byte {at}: {why}; delete the directory to begin with an empty store"
+    )]
     Damaged { file: String, at: u64, why: String },
     #[error("{0}")]
     Call(#[from] ipc::client::CallError),
@@ -138,7 +147,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     // A second start in one process, as in tests, keeps the first subscriber.
-    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .try_init();
     let outcome = match arguments.part {
         Part::NameNode(arguments) => namenode::start(&arguments).and_then(|()| until_told()),
         Part::DataNode(arguments) => datanode::start(&arguments).and_then(|()| until_told()),
@@ -156,7 +169,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 /// Waits for SIGTERM or SIGINT. The threads end with the process.
 fn until_told() -> Result<(), StoreError> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(StoreError::io("taking", "signals"))?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
+        .map_err(StoreError::io("taking", "signals"))?;
     let signal = signals.forever().next();
     info!(?signal, "told to end");
     Ok(())
@@ -168,7 +182,11 @@ fn listen(port: u16) -> Result<TcpListener, StoreError> {
 }
 
 /// Starts a thread that serves each connection in a thread of its own.
-fn serve(listener: TcpListener, name: &'static str, serve: impl Fn(std::net::TcpStream) + Clone + Send + 'static) -> Result<(), StoreError> {
+fn serve(
+    listener: TcpListener,
+    name: &'static str,
+    serve: impl Fn(std::net::TcpStream) + Clone + Send + 'static,
+) -> Result<(), StoreError> {
     spawn(name, move || {
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
@@ -186,10 +204,17 @@ fn serve(listener: TcpListener, name: &'static str, serve: impl Fn(std::net::Tcp
 }
 
 fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
-    std::thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(body).map(drop).map_err(StoreError::io("starting a thread for", name))
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(512 << 10)
+        .spawn(body)
+        .map(drop)
+        .map_err(StoreError::io("starting a thread for", name))
 }
 
 /// Locks; a thread that panicked while it held the lock is no reason for the others to stop.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

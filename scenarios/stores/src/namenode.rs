@@ -63,7 +63,12 @@ pub(crate) fn start(arguments: &NameNodeArguments) -> Result<(), StoreError> {
     // The ports first: a second NameNode must not touch the log of the first.
     let (rpc, web) = (listen(arguments.rpc)?, listen(arguments.http)?);
     let orders = Arc::new(Orders::default());
-    let state = State::open(&arguments.dir, arguments.replication, arguments.block_size, Arc::clone(&orders))?;
+    let state = State::open(
+        &arguments.dir,
+        arguments.replication,
+        arguments.block_size,
+        Arc::clone(&orders),
+    )?;
     let namenode = Arc::new(NameNode {
         rpc: format!("127.0.0.1:{}", arguments.rpc),
         log: Arc::clone(&state.log),
@@ -71,8 +76,18 @@ pub(crate) fn start(arguments: &NameNodeArguments) -> Result<(), StoreError> {
         reported: Condvar::new(),
         orders: Arc::clone(&orders),
     });
-    serve(rpc, "namenode-rpc", ipc::server(Arc::clone(&namenode) as Arc<dyn ipc::Service>, orders))?;
-    serve(web, "namenode-http", move |stream| http::serve(&stream, |request| namenode.web(request)))?;
-    info!(rpc = arguments.rpc, http = arguments.http, "the NameNode serves");
+    serve(
+        rpc,
+        "namenode-rpc",
+        ipc::server(Arc::clone(&namenode) as Arc<dyn ipc::Service>, orders),
+    )?;
+    serve(web, "namenode-http", move |stream| {
+        http::serve(&stream, |request| namenode.web(request))
+    })?;
+    info!(
+        rpc = arguments.rpc,
+        http = arguments.http,
+        "the NameNode serves"
+    );
     Ok(())
 }

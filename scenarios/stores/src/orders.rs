@@ -78,11 +78,15 @@ impl Orders {
         let mut understood = false;
         if query.contains_key("clear") {
             lock(&self.calls).clear();
-            switches.iter().for_each(|(.., switch)| switch.store(false, Ordering::Release));
+            switches
+                .iter()
+                .for_each(|(.., switch)| switch.store(false, Ordering::Release));
             understood = true;
         }
         for (key, on, off, switch) in switches {
-            let Some(value) = query.get(key) else { continue };
+            let Some(value) = query.get(key) else {
+                continue;
+            };
             if value != on && value != off {
                 return Err(format!("{key} is {on} or {off}, not {value:?}"));
             }
@@ -93,23 +97,41 @@ impl Orders {
             lock(&self.calls).push(call_order(method, query)?);
             understood = true;
         }
-        if understood { Ok(()) } else { Err("no order was given".to_owned()) }
+        if understood {
+            Ok(())
+        } else {
+            Err("no order was given".to_owned())
+        }
     }
 }
 
 fn call_order(method: &str, query: &HashMap<String, String>) -> Result<CallOrder, String> {
     let number = |key: &str, default: u32| match query.get(key) {
         None => Ok(default),
-        Some(text) => text.parse().map_err(|_| format!("{key} is a number, not {text:?}")),
+        Some(text) => text
+            .parse()
+            .map_err(|_| format!("{key} is a number, not {text:?}")),
     };
     let deed = match (query.get("do").map(String::as_str), query.get("class")) {
-        (None, Some(class)) => Deed::Throw(Exception::new(class, query.get("message").cloned().unwrap_or_default())),
+        (None, Some(class)) => Deed::Throw(Exception::new(
+            class,
+            query.get("message").cloned().unwrap_or_default(),
+        )),
         (Some("hang_up"), None) => Deed::HangUp,
         (Some("half"), None) => Deed::Half,
         (Some("stall"), None) => Deed::Stall(Duration::from_millis(number("ms", 1_000)?.into())),
-        _ => return Err("an order for a method needs class, or do = hang_up, half or stall".to_owned()),
+        _ => {
+            return Err(
+                "an order for a method needs class, or do = hang_up, half or stall".to_owned(),
+            );
+        }
     };
-    Ok(CallOrder { method: method.to_owned(), skip: number("skip", 0)?, times: number("times", 1)?.max(1), deed })
+    Ok(CallOrder {
+        method: method.to_owned(),
+        skip: number("skip", 0)?,
+        times: number("times", 1)?.max(1),
+        deed,
+    })
 }
 
 #[cfg(test)]
@@ -117,13 +139,18 @@ mod tests {
     use super::*;
 
     fn query(text: &str) -> HashMap<String, String> {
-        text.split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        text.split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
     }
 
     #[test]
     fn the_nth_call_and_no_other() {
         let orders = Orders::default();
-        orders.take(&query("method=addBlock&class=X&message=no&skip=1&times=2")).unwrap();
+        orders
+            .take(&query("method=addBlock&class=X&message=no&skip=1&times=2"))
+            .unwrap();
         let thrown = Some(Deed::Throw(Exception::new("X", "no")));
         assert_eq!(orders.on_call("create"), None);
         let seen: Vec<_> = (0..4).map(|_| orders.on_call("addBlock")).collect();
@@ -134,12 +161,27 @@ mod tests {
     fn switches_and_nonsense() {
         let orders = Orders::default();
         orders.take(&query("acks=stall&set_up=refuse")).unwrap();
-        assert!(orders.stall_acks.load(Ordering::Acquire) && orders.refuse_set_up.load(Ordering::Acquire));
+        assert!(
+            orders.stall_acks.load(Ordering::Acquire)
+                && orders.refuse_set_up.load(Ordering::Acquire)
+        );
         orders.take(&query("clear=1")).unwrap();
-        assert!(!orders.stall_acks.load(Ordering::Acquire) && !orders.refuse_set_up.load(Ordering::Acquire));
-        assert!(orders.take(&query("acks=perhaps")).unwrap_err().contains("stall or flow"));
+        assert!(
+            !orders.stall_acks.load(Ordering::Acquire)
+                && !orders.refuse_set_up.load(Ordering::Acquire)
+        );
+        assert!(
+            orders
+                .take(&query("acks=perhaps"))
+                .unwrap_err()
+                .contains("stall or flow")
+        );
         assert!(orders.take(&query("weather=bad")).is_err());
         assert!(orders.take(&query("method=create&do=dance")).is_err());
-        assert!(orders.take(&query("method=create&do=stall&ms=soon")).is_err());
+        assert!(
+            orders
+                .take(&query("method=create&do=stall&ms=soon"))
+                .is_err()
+        );
     }
 }

@@ -3,6 +3,13 @@
 //! Needs a JDK and Hadoop's jars (`ci/setup`). Without them the tests say so and pass, except in CI, where
 //! they fail. One JVM runs at a time.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "these are tests, which end with a panic, and say so when they are skipped"
+)]
+
 #[path = "java/cluster.rs"]
 mod cluster;
 
@@ -41,7 +48,10 @@ fn the_shell() {
     let (big, gz, back) = (local("big"), local("lines.gz"), local("back"));
     let data = bytes(3 * 1_000_000 + 17);
     fs::write(&big, &data).unwrap();
-    let mut lines = flate2::write::GzEncoder::new(fs::File::create(&gz).unwrap(), flate2::Compression::default());
+    let mut lines = flate2::write::GzEncoder::new(
+        fs::File::create(&gz).unwrap(),
+        flate2::Compression::default(),
+    );
     lines.write_all(b"one\ntwo\n").unwrap();
     lines.finish().unwrap();
 
@@ -54,30 +64,74 @@ fn the_shell() {
     for part in ["/a/b/c", "/a/b/big", "/a/b/lines.gz", "3000017"] {
         assert!(listed.contains(part), "{part} in {listed}");
     }
-    assert_eq!(java.fs(&["-cat", "/a/b/big"]).well().out, data, "four blocks read back");
-    assert_eq!(cluster.read("/a/b/big"), Some(data.clone()), "and through WebHDFS");
+    assert_eq!(
+        java.fs(&["-cat", "/a/b/big"]).well().out,
+        data,
+        "four blocks read back"
+    );
+    assert_eq!(
+        cluster.read("/a/b/big"),
+        Some(data.clone()),
+        "and through WebHDFS"
+    );
     java.fs(&["-get", "/a/b/big", &back]).well();
     assert_eq!(fs::read(&back).unwrap(), data);
-    assert_eq!(java.fs(&["-text", "/a/b/lines.gz"]).well().text(), "one\ntwo\n");
-    assert_eq!(java.fs(&["-tail", "/a/b/big"]).well().out, data[data.len() - 1024..]);
-    assert!(java.fs(&["-du", "-s", "/a/b"]).well().text().starts_with("3000"));
-    assert!(java.fs(&["-count", "/a"]).well().text().split_whitespace().take(2).eq(["3", "2"]));
-    assert_eq!(java.fs(&["-stat", "%b %r %o %F", "/a/b/big"]).well().text().trim(), "3000017 1 1048576 regular file");
+    assert_eq!(
+        java.fs(&["-text", "/a/b/lines.gz"]).well().text(),
+        "one\ntwo\n"
+    );
+    assert_eq!(
+        java.fs(&["-tail", "/a/b/big"]).well().out,
+        data[data.len() - 1024..]
+    );
+    assert!(
+        java.fs(&["-du", "-s", "/a/b"])
+            .well()
+            .text()
+            .starts_with("3000")
+    );
+    assert!(
+        java.fs(&["-count", "/a"])
+            .well()
+            .text()
+            .split_whitespace()
+            .take(2)
+            .eq(["3", "2"])
+    );
+    assert_eq!(
+        java.fs(&["-stat", "%b %r %o %F", "/a/b/big"])
+            .well()
+            .text()
+            .trim(),
+        "3000017 1 1048576 regular file"
+    );
     java.fs(&["-test", "-d", "/a/b"]).well();
     java.fs(&["-chmod", "600", "/a/b/big"]).well();
     java.fs(&["-chown", "me:us", "/a/b/big"]).well();
     java.fs(&["-setrep", "2", "/a/b/big"]).well();
     let listed = java.fs(&["-ls", "/a/b/big"]).well().text();
-    assert!(listed.starts_with("-rw-------   2 me us    3000017"), "{listed}");
+    assert!(
+        listed.starts_with("-rw-------   2 me us    3000017"),
+        "{listed}"
+    );
     java.fs(&["-touchz", "/a/empty"]).well();
     assert!(java.fs(&["-cat", "/a/empty"]).well().out.is_empty());
-    assert!(java.fs(&["-df", "/"]).well().text().contains("hdfs://127.0.0.1"));
+    assert!(
+        java.fs(&["-df", "/"])
+            .well()
+            .text()
+            .contains("hdfs://127.0.0.1")
+    );
 
     java.fs(&["-mv", "/a/b/big", "/a/moved"]).well();
-    java.fs(&["-mv", "/a/moved", "/a/b/lines.gz"]).refused("File exists");
-    java.fs(&["-mv", "/a/nothing", "/a/b"]).refused("No such file or directory");
-    java.fs(&["-cat", "/a/b/big"]).refused("No such file or directory");
-    java.fs(&["-appendToFile", &gz, "/a/moved"]).refused("does not append");
+    java.fs(&["-mv", "/a/moved", "/a/b/lines.gz"])
+        .refused("File exists");
+    java.fs(&["-mv", "/a/nothing", "/a/b"])
+        .refused("No such file or directory");
+    java.fs(&["-cat", "/a/b/big"])
+        .refused("No such file or directory");
+    java.fs(&["-appendToFile", &gz, "/a/moved"])
+        .refused("does not append");
     java.fs(&["-rm", "/a"]).refused("Is a directory");
     java.fs(&["-rmdir", "/a/b"]).refused("not empty");
     java.fs(&["-rm", "-r", "/a/b"]).well();
@@ -90,9 +144,18 @@ fn the_shell() {
     assert_eq!(java.fs(&["-cat", "/a/moved"]).well().out, data);
     java.fs(&["-test", "-e", "/a/b"]).refused("");
     java.fs(&["-rm", "-r", "/a"]).well();
-    wait_for("the DataNodes to delete the blocks", Duration::from_secs(10), || {
-        (0..2).all(|n| fs::read_dir(cluster.dir.path().join(format!("datanode{n}/finalized"))).unwrap().count() == 0)
-    });
+    wait_for(
+        "the DataNodes to delete the blocks",
+        Duration::from_secs(10),
+        || {
+            (0..2).all(|n| {
+                fs::read_dir(cluster.dir.path().join(format!("datanode{n}/finalized")))
+                    .unwrap()
+                    .count()
+                    == 0
+            })
+        },
+    );
 }
 
 #[test]
@@ -113,15 +176,31 @@ fn open_files() {
     let (_, located) = cluster.webhdfs("/open/one", "op=GET_BLOCK_LOCATIONS&offset=0&length=1");
     assert_eq!(located["LocatedBlocks"]["isUnderConstruction"], true);
     let (code, refused) = cluster.webhdfs("/open/one", "op=OPEN&offset=7");
-    assert_eq!((code, refused["RemoteException"]["exception"].as_str()), (403, Some("IOException")));
-    assert!(refused["RemoteException"]["message"].as_str().unwrap().contains("out of the range"));
+    assert_eq!(
+        (code, refused["RemoteException"]["exception"].as_str()),
+        (403, Some("IOException"))
+    );
+    assert!(
+        refused["RemoteException"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("out of the range")
+    );
     let (port, target) = cluster.redirect("/open/one").unwrap();
-    let at = |offset: u32| get(port, &target.replace("offset=0", &format!("offset={offset}"))).unwrap();
+    let at = |offset: u32| {
+        get(
+            port,
+            &target.replace("offset=0", &format!("offset={offset}")),
+        )
+        .unwrap()
+    };
     assert_eq!(at(6).2, b"second ");
     assert_eq!((at(13).0, at(13).2.len()), (200, 0));
     assert_eq!(at(14).0, 403);
-    java.fs(&["-put", "/dev/null", "/open/one"]).refused("File exists");
-    java.run(&["create", "/open/one", "1"]).refused("AlreadyBeingCreatedException");
+    java.fs(&["-put", "/dev/null", "/open/one"])
+        .refused("File exists");
+    java.run(&["create", "/open/one", "1"])
+        .refused("AlreadyBeingCreatedException");
 
     // A rename does not disturb the writer, nor does the death of the NameNode.
     java.fs(&["-mv", "/open/one", "/open/renamed"]).well();
@@ -132,15 +211,22 @@ fn open_files() {
     cluster.wait_ready(2);
     java.notice_restart();
     java.run(&["sync", "/open/one", "fifth "]).well();
-    assert_eq!(read(&mut java, "/open/renamed"), "first second third fourth fifth ");
+    assert_eq!(
+        read(&mut java, "/open/renamed"),
+        "first second third fourth fifth "
+    );
     java.run(&["close", "/open/one"]).well();
-    assert_eq!(cluster.webhdfs("/open/renamed", "op=GETFILESTATUS").1["FileStatus"]["length"], 32);
+    assert_eq!(
+        cluster.webhdfs("/open/renamed", "op=GETFILESTATUS").1["FileStatus"]["length"],
+        32
+    );
 
     // Deleted under its writer.
     java.run(&["create", "/open/two", "1"]).well();
     java.run(&["write", "/open/two", "x"]).well();
     java.fs(&["-rm", "/open/two"]).well();
-    java.run(&["close", "/open/two"]).refused("FileNotFoundException");
+    java.run(&["close", "/open/two"])
+        .refused("FileNotFoundException");
 }
 
 #[test]
@@ -155,24 +241,60 @@ fn writers_and_datanodes_die() {
     java.run(&["write", "/dead/one", "flushed "]).well();
     java.run(&["write", "/dead/one", "twice"]).well();
     cluster.kill_datanode(0);
-    java.run(&["write", "/dead/one", "never"]).refused("All datanodes");
+    java.run(&["write", "/dead/one", "never"])
+        .refused("All datanodes");
     wait_for("the DataNode to be dead", Duration::from_secs(10), || {
-        cluster.webhdfs("/", "op=LISTSTATUS").0 == 200 && get(cluster.http, "/jmx").is_some_and(|(_, _, body)| String::from_utf8_lossy(&body).contains("\"NumLiveDataNodes\":0"))
+        cluster.webhdfs("/", "op=LISTSTATUS").0 == 200
+            && get(cluster.http, "/jmx").is_some_and(|(_, _, body)| {
+                String::from_utf8_lossy(&body).contains("\"NumLiveDataNodes\":0")
+            })
     });
     java.fs(&["-touchz", "/dead/nothing"]).well();
-    java.fs(&["-put", "/etc/hostname", "/dead/nowhere"]).refused("could only be written to 0 of the 1 minReplication nodes");
+    java.fs(&["-put", "/etc/hostname", "/dead/nowhere"])
+        .refused("could only be written to 0 of the 1 minReplication nodes");
     cluster.start_datanode(0);
     cluster.wait_ready(1);
-    java.run(&["read", "/dead/one"]).refused("CannotObtainBlockLength");
+    java.run(&["read", "/dead/one"])
+        .refused("CannotObtainBlockLength");
     let (port, target) = cluster.redirect("/dead/one").unwrap();
     let (code, _, body) = get(port, &target).unwrap();
     assert_eq!(code, 403);
     assert!(String::from_utf8_lossy(&body).contains("CannotObtainBlockLengthException"));
-    java.run(&["debug", "recoverLease", "-path", "/dead/one", "-retries", "8"]).well();
-    assert_eq!(java.run(&["read", "/dead/one"]).well().text(), "flushed twice");
-    assert_eq!(cluster.read("/dead/one").as_deref(), Some(&b"flushed twice"[..]));
-    java.run(&["debug", "recoverLease", "-path", "/dead/one", "-retries", "1"]).well();
-    java.run(&["debug", "recoverLease", "-path", "/dead/not", "-retries", "1"]).refused("File does not exist");
+    java.run(&[
+        "debug",
+        "recoverLease",
+        "-path",
+        "/dead/one",
+        "-retries",
+        "8",
+    ])
+    .well();
+    assert_eq!(
+        java.run(&["read", "/dead/one"]).well().text(),
+        "flushed twice"
+    );
+    assert_eq!(
+        cluster.read("/dead/one").as_deref(),
+        Some(&b"flushed twice"[..])
+    );
+    java.run(&[
+        "debug",
+        "recoverLease",
+        "-path",
+        "/dead/one",
+        "-retries",
+        "1",
+    ])
+    .well();
+    java.run(&[
+        "debug",
+        "recoverLease",
+        "-path",
+        "/dead/not",
+        "-retries",
+        "1",
+    ])
+    .refused("File does not exist");
 
     // Our own client recovers what is open, and says nothing of what is closed.
     for (path, text) in [("/left/a.tmp", "a"), ("/left/below/b.tmp", "bb")] {
@@ -182,7 +304,8 @@ fn writers_and_datanodes_die() {
     java.run(&["create", "/left/empty.tmp", "1"]).well();
     let mut recovered = cluster.recover_leases("/left");
     recovered.sort_by_key(|line| line["path"].as_str().unwrap().to_owned());
-    let expected = ["/left/a.tmp", "/left/below/b.tmp", "/left/empty.tmp"].map(|path| serde_json::json!({"path": path, "error": null}));
+    let expected = ["/left/a.tmp", "/left/below/b.tmp", "/left/empty.tmp"]
+        .map(|path| serde_json::json!({"path": path, "error": null}));
     assert_eq!(recovered, expected);
     assert!(cluster.recover_leases("/").is_empty());
     assert!(cluster.recover_leases("/not/there").is_empty());
@@ -209,34 +332,64 @@ fn pipelines_of_several() {
     let Some(jars) = hadoop_jars() else { return };
     // Java does not take a DataNode that has failed it into the same file again: two may fail, two are left.
     let mut cluster = Cluster::start(4);
-    let site = [("dfs.replication", "2"), ("dfs.client.block.write.replace-datanode-on-failure.policy", "ALWAYS")];
+    let site = [
+        ("dfs.replication", "2"),
+        (
+            "dfs.client.block.write.replace-datanode-on-failure.policy",
+            "ALWAYS",
+        ),
+    ];
     let mut java = cluster.java(&jars, &site);
     java.run(&["create", "/many/one", "2"]).well();
     java.run(&["write", "/many/one", "both "]).well();
     let (_, located) = cluster.webhdfs("/many/one", "op=GET_BLOCK_LOCATIONS&offset=0&length=1");
-    let nodes = located["LocatedBlocks"]["lastLocatedBlock"]["locations"].as_array().unwrap().clone();
+    let nodes = located["LocatedBlocks"]["lastLocatedBlock"]["locations"]
+        .as_array()
+        .unwrap()
+        .clone();
     assert_eq!(nodes.len(), 2);
     // Each in turn: first the one behind, then the one before. A third takes the place of the first.
     for (which, text) in [(1, "one died "), (0, "two died")] {
-        let n = cluster.ports.iter().position(|ports| nodes[which]["xferPort"] == ports[0]).unwrap();
+        let n = cluster
+            .ports
+            .iter()
+            .position(|ports| nodes[which]["xferPort"] == ports[0])
+            .unwrap();
         cluster.kill_datanode(n);
         java.run(&["write", "/many/one", text]).well();
-        assert_eq!(java.run(&["read", "/many/one"]).well().text(), if which == 1 { "both one died " } else { "both one died two died" });
+        assert_eq!(
+            java.run(&["read", "/many/one"]).well().text(),
+            if which == 1 {
+                "both one died "
+            } else {
+                "both one died two died"
+            }
+        );
         cluster.start_datanode(n);
         cluster.wait_ready(4);
     }
     java.run(&["close", "/many/one"]).well();
-    assert_eq!(java.run(&["read", "/many/one"]).well().text(), "both one died two died");
-    assert_eq!(cluster.read("/many/one").as_deref(), Some(&b"both one died two died"[..]));
+    assert_eq!(
+        java.run(&["read", "/many/one"]).well().text(),
+        "both one died two died"
+    );
+    assert_eq!(
+        cluster.read("/many/one").as_deref(),
+        Some(&b"both one died two died"[..])
+    );
 
     // Both replicas of a longer file are whole: it is read with either of the two gone.
     let big = cluster.dir.path().join("big");
     let data = bytes(2_500_000);
     fs::write(&big, &data).unwrap();
-    java.fs(&["-put", &big.display().to_string(), "/many/big"]).well();
+    java.fs(&["-put", &big.display().to_string(), "/many/big"])
+        .well();
     for n in 0..4 {
         cluster.kill_datanode(n);
-        assert!(java.fs(&["-cat", "/many/big"]).well().out == data, "without DataNode {n}");
+        assert!(
+            java.fs(&["-cat", "/many/big"]).well().out == data,
+            "without DataNode {n}"
+        );
         cluster.start_datanode(n);
         cluster.wait_ready(4);
     }
@@ -278,7 +431,8 @@ fn misbehaviour_on_order() {
     java.fs(&["-test", "-e", "/m/3"]).well();
     // Safe mode.
     cluster.order(cluster.http, "safe_mode=on");
-    java.fs(&["-mkdir", "/m/d"]).refused("Name node is in safe mode");
+    java.fs(&["-mkdir", "/m/d"])
+        .refused("Name node is in safe mode");
     assert_eq!(java.fs(&["-cat", "/m/3"]).well().text(), "contents");
     cluster.order(cluster.http, "safe_mode=off");
     java.fs(&["-mkdir", "/m/d"]).well();
@@ -296,7 +450,9 @@ fn misbehaviour_on_order() {
 #[test]
 fn flumes_sink() {
     let _turn = turn();
-    let Some(jars) = jars("flume-1.11.0", "flume-hdfs-sink-1.11.0.jar") else { return };
+    let Some(jars) = jars("flume-1.11.0", "flume-hdfs-sink-1.11.0.jar") else {
+        return;
+    };
     let cluster = Cluster::start(1);
     let conf = cluster.dir.path().join("flume");
     fs::create_dir_all(&conf).unwrap();
@@ -316,16 +472,28 @@ fn flumes_sink() {
     fs::write(conf.join("hdfs-site.xml"), site).unwrap();
     let flume = cluster.flume(&jars, &conf);
     let year = cluster::find_directory(&cluster, "/flume");
-    let files = || cluster.webhdfs(&year, "op=LISTSTATUS").1["FileStatuses"]["FileStatus"].as_array().cloned().unwrap_or_default();
+    let files = || {
+        cluster.webhdfs(&year, "op=LISTSTATUS").1["FileStatuses"]["FileStatus"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
     let lines = |name: &str| -> Vec<u32> {
         let text = String::from_utf8(cluster.read(&format!("{year}/{name}")).unwrap()).unwrap();
         text.lines().map(|line| line.parse().unwrap()).collect()
     };
-    let names = || -> Vec<String> { files().iter().map(|file| file["pathSuffix"].as_str().unwrap().to_owned()).collect() };
+    let names = || -> Vec<String> {
+        files()
+            .iter()
+            .map(|file| file["pathSuffix"].as_str().unwrap().to_owned())
+            .collect()
+    };
     // Four files of 1,200 events, and the last one, which stays open and is read as far as it was flushed.
     wait_for("Flume to write everything", Duration::from_secs(60), || {
         let names = names();
-        names.len() == 5 && names.iter().filter(|name| name.ends_with(".tmp")).count() == 1 && names.iter().map(|name| lines(name).len()).sum::<usize>() == 5000
+        names.len() == 5
+            && names.iter().filter(|name| name.ends_with(".tmp")).count() == 1
+            && names.iter().map(|name| lines(name).len()).sum::<usize>() == 5000
     });
     let mut all: Vec<u32> = names().iter().flat_map(|name| lines(name)).collect();
     all.sort_unstable();
@@ -335,5 +503,8 @@ fn flumes_sink() {
     let recovered = cluster.recover_leases("/flume");
     assert_eq!(recovered.len(), 1, "{recovered:?}");
     assert_eq!(recovered[0]["error"], serde_json::Value::Null);
-    assert_eq!(names().iter().map(|name| lines(name).len()).sum::<usize>(), 5000);
+    assert_eq!(
+        names().iter().map(|name| lines(name).len()).sum::<usize>(),
+        5000
+    );
 }

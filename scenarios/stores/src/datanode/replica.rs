@@ -104,17 +104,47 @@ impl Replicas {
         }
         let uuid = identity(dir)?;
         let mut all = HashMap::new();
-        for (part, state) in [(FINALIZED, ReplicaState::Finalized), (RBW, ReplicaState::Rwr)] {
+        for (part, state) in [
+            (FINALIZED, ReplicaState::Finalized),
+            (RBW, ReplicaState::Rwr),
+        ] {
             let part = dir.join(part);
             let entries = fs::read_dir(&part).map_err(StoreError::io("listing", part.display()))?;
             for entry in entries {
-                let path = entry.map_err(StoreError::io("listing", part.display()))?.path();
-                let Some((id, stamp)) = parse_name(&path) else { continue };
+                let path = entry
+                    .map_err(StoreError::io("listing", part.display()))?
+                    .path();
+                let Some((id, stamp)) = parse_name(&path) else {
+                    continue;
+                };
                 let file = open_file(&path).map_err(StoreError::io("opening", path.display()))?;
-                let length = file.metadata().map_err(StoreError::io("looking at", path.display()))?.len();
-                let visible = if state == ReplicaState::Finalized { length } else { 0 };
-                let inner = Inner { stamp, state, file: Arc::new(file), path, length, visible, ticket: 0, writer: None, fence: 0 };
-                all.insert(id, Arc::new(Replica { id, inner: Mutex::new(inner) }));
+                let length = file
+                    .metadata()
+                    .map_err(StoreError::io("looking at", path.display()))?
+                    .len();
+                let visible = if state == ReplicaState::Finalized {
+                    length
+                } else {
+                    0
+                };
+                let inner = Inner {
+                    stamp,
+                    state,
+                    file: Arc::new(file),
+                    path,
+                    length,
+                    visible,
+                    ticket: 0,
+                    writer: None,
+                    fence: 0,
+                };
+                all.insert(
+                    id,
+                    Arc::new(Replica {
+                        id,
+                        inner: Mutex::new(inner),
+                    }),
+                );
             }
         }
         Ok(Self {
@@ -137,41 +167,85 @@ impl Replicas {
     }
 
     fn get(&self, id: u64) -> io::Result<Arc<Replica>> {
-        lock(&self.all).get(&id).cloned().ok_or_else(|| other(format!("there is no replica of blk_{id}")))
+        lock(&self.all)
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| other(format!("there is no replica of blk_{id}")))
     }
 
     fn ticket(&self) -> u64 {
-        1 + self.tickets.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        1 + self
+            .tickets
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Begins a new replica.
-    pub(crate) fn create(self: &Arc<Self>, id: u64, stamp: u64, writer: &TcpStream) -> io::Result<Writing> {
+    pub(crate) fn create(
+        self: &Arc<Self>,
+        id: u64,
+        stamp: u64,
+        writer: &TcpStream,
+    ) -> io::Result<Writing> {
         let ticket = self.ticket();
         let mut all = lock(&self.all);
         if all.contains_key(&id) {
             return Err(other(format!("there already is a replica of blk_{id}")));
         }
         let path = self.dir.join(RBW).join(name(id, stamp));
-        let file = OpenOptions::new().create_new(true).read(true).write(true).open(&path)?;
-        let inner = Inner { stamp, state: ReplicaState::Rbw, file: Arc::new(file), path, length: 0, visible: 0, ticket, writer: Some(writer.try_clone()?), fence: 0 };
-        let replica = Arc::new(Replica { id, inner: Mutex::new(inner) });
+        let file = OpenOptions::new()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)?;
+        let inner = Inner {
+            stamp,
+            state: ReplicaState::Rbw,
+            file: Arc::new(file),
+            path,
+            length: 0,
+            visible: 0,
+            ticket,
+            writer: Some(writer.try_clone()?),
+            fence: 0,
+        };
+        let replica = Arc::new(Replica {
+            id,
+            inner: Mutex::new(inner),
+        });
         all.insert(id, Arc::clone(&replica));
         drop(all);
         self.tell(&replica);
-        Ok(Writing { replicas: Arc::clone(self), replica, ticket })
+        Ok(Writing {
+            replicas: Arc::clone(self),
+            replica,
+            ticket,
+        })
     }
 
     /// Takes over a replica for a pipeline that is set up again under a new stamp. What was not acknowledged
     /// is cut off: the client sends it again.
-    pub(crate) fn take_over(self: &Arc<Self>, id: u64, stamp: u64, least: u64, most: u64, writer: &TcpStream) -> io::Result<Writing> {
+    pub(crate) fn take_over(
+        self: &Arc<Self>,
+        id: u64,
+        stamp: u64,
+        least: u64,
+        most: u64,
+        writer: &TcpStream,
+    ) -> io::Result<Writing> {
         let ticket = self.ticket();
         let replica = self.get(id)?;
         let mut inner = lock(&replica.inner);
         if inner.state != ReplicaState::Rbw || stamp <= inner.stamp.max(inner.fence) {
-            return Err(other(format!("blk_{id} is {:?} under stamp {}, and is not taken over under {stamp}", inner.state, inner.stamp)));
+            return Err(other(format!(
+                "blk_{id} is {:?} under stamp {}, and is not taken over under {stamp}",
+                inner.state, inner.stamp
+            )));
         }
         if inner.visible < least || inner.visible > most {
-            return Err(other(format!("blk_{id} has {} acknowledged bytes, the pipeline wants {least} to {most}", inner.visible)));
+            return Err(other(format!(
+                "blk_{id} has {} acknowledged bytes, the pipeline wants {least} to {most}",
+                inner.visible
+            )));
         }
         inner.cut_off();
         inner.file.set_len(inner.visible)?;
@@ -181,7 +255,11 @@ impl Replicas {
         inner.writer = Some(writer.try_clone()?);
         drop(inner);
         self.tell(&replica);
-        Ok(Writing { replicas: Arc::clone(self), replica, ticket })
+        Ok(Writing {
+            replicas: Arc::clone(self),
+            replica,
+            ticket,
+        })
     }
 
     /// Ends a replica whose pipeline broke while it was being closed.
@@ -189,7 +267,10 @@ impl Replicas {
         let replica = self.get(id)?;
         let mut inner = lock(&replica.inner);
         if inner.state == ReplicaState::Rwr || inner.length != length || stamp <= inner.fence {
-            return Err(other(format!("blk_{id} is {:?} with {} bytes, and is not closed with {length}", inner.state, inner.length)));
+            return Err(other(format!(
+                "blk_{id} is {:?} with {} bytes, and is not closed with {length}",
+                inner.state, inner.length
+            )));
         }
         inner.cut_off();
         self.restamp(id, &mut inner, stamp, FINALIZED)?;
@@ -212,12 +293,19 @@ impl Replicas {
     pub(crate) fn read(&self, id: u64) -> io::Result<Readable> {
         let replica = self.get(id)?;
         let inner = lock(&replica.inner);
-        Ok(Readable { file: Arc::clone(&inner.file), visible: inner.visible, stamp: inner.stamp, state: inner.state })
+        Ok(Readable {
+            file: Arc::clone(&inner.file),
+            visible: inner.visible,
+            stamp: inner.stamp,
+            state: inner.state,
+        })
     }
 
     /// Cuts off the writer for the recovery with this stamp, and says what is there.
     pub(crate) fn freeze(&self, id: u64, stamp: u64) -> (ReplicaState, u64) {
-        let Ok(replica) = self.get(id) else { return (ReplicaState::Absent, 0) };
+        let Ok(replica) = self.get(id) else {
+            return (ReplicaState::Absent, 0);
+        };
         let mut inner = lock(&replica.inner);
         if stamp > inner.fence {
             inner.cut_off();
@@ -231,7 +319,10 @@ impl Replicas {
         let replica = self.get(id)?;
         let mut inner = lock(&replica.inner);
         if inner.fence != stamp || inner.length < length {
-            return Err(other(format!("blk_{id} with {} bytes is not sealed with {length} under {stamp}: the last recovery is {}", inner.length, inner.fence)));
+            return Err(other(format!(
+                "blk_{id} with {} bytes is not sealed with {length} under {stamp}: the last recovery is {}",
+                inner.length, inner.fence
+            )));
         }
         inner.file.set_len(length)?;
         inner.length = length;
@@ -246,7 +337,9 @@ impl Replicas {
     /// Deletes a replica, unless it has a newer stamp.
     pub(crate) fn delete(&self, id: u64, stamp: u64) -> io::Result<()> {
         let mut all = lock(&self.all);
-        let Some(replica) = all.get(&id).cloned() else { return Ok(()) };
+        let Some(replica) = all.get(&id).cloned() else {
+            return Ok(());
+        };
         let mut inner = lock(&replica.inner);
         if inner.stamp > stamp {
             return Ok(());
@@ -303,7 +396,12 @@ impl Replicas {
 impl Replica {
     fn describe(&self) -> link::Replica {
         let inner = lock(&self.inner);
-        link::Replica { block: self.id, stamp: inner.stamp, length: inner.length, state: inner.state as i32 }
+        link::Replica {
+            block: self.id,
+            stamp: inner.stamp,
+            length: inner.length,
+            state: inner.state as i32,
+        }
     }
 }
 
@@ -321,7 +419,10 @@ impl Writing {
         if inner.ticket == self.ticket {
             Ok(inner)
         } else {
-            Err(other(format!("another writer, or a recovery, has taken over blk_{}", self.replica.id)))
+            Err(other(format!(
+                "another writer, or a recovery, has taken over blk_{}",
+                self.replica.id
+            )))
         }
     }
 
@@ -334,7 +435,10 @@ impl Writing {
     pub(crate) fn write(&self, offset: u64, data: &[u8], sync: bool) -> io::Result<()> {
         let mut inner = self.hold()?;
         if offset > inner.length {
-            return Err(other(format!("a packet for byte {offset} of blk_{}, which has {} bytes", self.replica.id, inner.length)));
+            return Err(other(format!(
+                "a packet for byte {offset} of blk_{}, which has {} bytes",
+                self.replica.id, inner.length
+            )));
         }
         inner.file.write_all_at(data, offset)?;
         inner.length = inner.length.max(offset + data.len() as u64);
@@ -354,7 +458,8 @@ impl Writing {
     pub(crate) fn finalize(&self) -> io::Result<()> {
         let mut inner = self.hold()?;
         let stamp = inner.stamp;
-        self.replicas.restamp(self.replica.id, &mut inner, stamp, FINALIZED)?;
+        self.replicas
+            .restamp(self.replica.id, &mut inner, stamp, FINALIZED)?;
         inner.state = ReplicaState::Finalized;
         inner.visible = inner.length;
         (inner.ticket, inner.writer) = (0, None);
@@ -393,7 +498,11 @@ fn name(id: u64, stamp: u64) -> String {
 }
 
 fn parse_name(path: &Path) -> Option<(u64, u64)> {
-    let (id, stamp) = path.file_name()?.to_str()?.strip_prefix("blk_")?.split_once('_')?;
+    let (id, stamp) = path
+        .file_name()?
+        .to_str()?
+        .strip_prefix("blk_")?
+        .split_once('_')?;
     Some((id.parse().ok()?, stamp.parse().ok()?))
 }
 
@@ -411,7 +520,14 @@ fn identity(dir: &Path) -> Result<String, StoreError> {
     }
     let number = u128::from_be_bytes(crate::ipc::client::client_id());
     let hex = format!("{number:032x}");
-    let uuid = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+    let uuid = format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    );
     fs::write(&path, &uuid).map_err(StoreError::io("writing", path.display()))?;
     Ok(uuid)
 }

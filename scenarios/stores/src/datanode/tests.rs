@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flume_bench_hadoop::common::{ChecksumType, DatanodeId, DatanodeInfo, ExtendedBlock};
-use flume_bench_hadoop::frame::{HEARTBEAT_SEQNO, MAX_TRANSFER_MESSAGE, OpCode, operation, put_packet, read_delimited};
+use flume_bench_hadoop::frame::{
+    HEARTBEAT_SEQNO, MAX_TRANSFER_MESSAGE, OpCode, operation, put_packet, read_delimited,
+};
 use flume_bench_hadoop::transfer::{
-    BaseHeader, BlockConstructionStage as Stage, BlockOpResponse, Checksum, ClientOperationHeader, OpWriteBlock, PacketHeader, PipelineAck, Status,
+    BaseHeader, BlockConstructionStage as Stage, BlockOpResponse, Checksum, ClientOperationHeader,
+    OpWriteBlock, PacketHeader, PipelineAck, Status,
 };
 use proptest::prelude::*;
 
@@ -36,20 +39,33 @@ impl Bench {
             xfer_port: listener.local_addr().unwrap().port().into(),
             ..DatanodeId::default()
         };
-        let node = Arc::new(DataNode { id, replicas, orders: Arc::new(Orders::default()), namenode: String::new(), clients: Default::default() });
+        let node = Arc::new(DataNode {
+            id,
+            replicas,
+            orders: Arc::new(Orders::default()),
+            namenode: String::new(),
+            clients: Default::default(),
+        });
         let served = Arc::clone(&node);
         crate::serve(listener, "test", move |stream| served.transfer(&stream)).unwrap();
         Self { dir, node }
     }
 
     fn info(&self) -> DatanodeInfo {
-        DatanodeInfo { id: self.node.id.clone(), ..DatanodeInfo::default() }
+        DatanodeInfo {
+            id: self.node.id.clone(),
+            ..DatanodeInfo::default()
+        }
     }
 
     fn begin(&self, request: &OpWriteBlock) -> (TcpStream, BlockOpResponse) {
         let stream = TcpStream::connect(("127.0.0.1", self.node.id.xfer_port as u16)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        (&stream).write_all(&operation(OpCode::WriteBlock, request)).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        (&stream)
+            .write_all(&operation(OpCode::WriteBlock, request))
+            .unwrap();
         let answer = read_delimited(&mut &stream, MAX_TRANSFER_MESSAGE, "").unwrap();
         (stream, answer)
     }
@@ -69,22 +85,42 @@ impl Bench {
 }
 
 fn block(id: u64, stamp: u64) -> ExtendedBlock {
-    ExtendedBlock { pool_id: "BP".into(), block_id: id, generation_stamp: stamp, num_bytes: Some(0) }
+    ExtendedBlock {
+        pool_id: "BP".into(),
+        block_id: id,
+        generation_stamp: stamp,
+        num_bytes: Some(0),
+    }
 }
 
 fn set_up(id: u64, stamp: u64, stage: Stage) -> OpWriteBlock {
     OpWriteBlock {
-        header: ClientOperationHeader { base_header: BaseHeader { block: block(id, stamp), token: None }, client_name: "c".into() },
+        header: ClientOperationHeader {
+            base_header: BaseHeader {
+                block: block(id, stamp),
+                token: None,
+            },
+            client_name: "c".into(),
+        },
         stage: stage as i32,
         pipeline_size: 1,
         max_bytes_rcvd: 1 << 30,
-        requested_checksum: Checksum { r#type: ChecksumType::ChecksumCrc32c as i32, bytes_per_checksum: 512 },
+        requested_checksum: Checksum {
+            r#type: ChecksumType::ChecksumCrc32c as i32,
+            bytes_per_checksum: 512,
+        },
         ..OpWriteBlock::default()
     }
 }
 
 fn packet(seqno: i64, offset: i64, data: &[u8], last: bool) -> Vec<u8> {
-    let header = PacketHeader { offset_in_block: offset, seqno, last_packet_in_block: last, data_len: data.len() as i32, sync_block: None };
+    let header = PacketHeader {
+        offset_in_block: offset,
+        seqno,
+        last_packet_in_block: last,
+        data_len: data.len() as i32,
+        sync_block: None,
+    };
     let mut out = Vec::new();
     put_packet(&mut out, &header, data, 512);
     out
@@ -126,17 +162,37 @@ fn readers_see_what_was_acknowledged_until_the_end() {
     assert_eq!(ack(&stream), (0, vec![Status::Success]));
     assert_eq!(visible_length(&bench.node.replicas, &block(1, 1)), Ok(700));
     // The chunk that was left partial comes again with what follows; heartbeats change nothing.
-    send(&stream, &[packet(1, 512, &data[512..3000], false), packet(HEARTBEAT_SEQNO, 0, &[], false)].concat());
+    send(
+        &stream,
+        &[
+            packet(1, 512, &data[512..3000], false),
+            packet(HEARTBEAT_SEQNO, 0, &[], false),
+        ]
+        .concat(),
+    );
     assert_eq!(ack(&stream), (1, vec![Status::Success]));
     assert_eq!(ack(&stream), (HEARTBEAT_SEQNO, vec![Status::Success]));
     assert_eq!(bench.read(1, 0..3000).unwrap(), data[..3000]);
     assert!(bench.read(1, 0..3001).is_err());
-    send(&stream, &[packet(2, 2560, &data[2560..], false), packet(3, 5000, &[], true)].concat());
-    assert_eq!((ack(&stream), ack(&stream)), ((2, vec![Status::Success]), (3, vec![Status::Success])));
+    send(
+        &stream,
+        &[
+            packet(2, 2560, &data[2560..], false),
+            packet(3, 5000, &[], true),
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        (ack(&stream), ack(&stream)),
+        ((2, vec![Status::Success]), (3, vec![Status::Success]))
+    );
     assert!(ends(&stream));
     assert_eq!(bench.read(1, 511..4999).unwrap(), data[511..4999]);
     let report = bench.node.replicas.report();
-    assert_eq!((report.len(), report[0].length, report[0].state()), (1, 5000, ReplicaState::Finalized));
+    assert_eq!(
+        (report.len(), report[0].length, report[0].state()),
+        (1, 5000, ReplicaState::Finalized)
+    );
 }
 
 #[test]
@@ -145,7 +201,10 @@ fn wrong_packets_are_refused_and_leave_what_was_there() {
     let mut wrong = packet(1, 512, &[7; 100], false);
     let end = wrong.len() - 1;
     wrong[end] ^= 1;
-    for (id, bad, status) in [(1, wrong, Status::ErrorChecksum), (2, packet(1, 1024, &[7; 100], false), Status::Error)] {
+    for (id, bad, status) in [
+        (1, wrong, Status::ErrorChecksum),
+        (2, packet(1, 1024, &[7; 100], false), Status::Error),
+    ] {
         let stream = bench.write(id);
         send(&stream, &packet(0, 0, &[1; 512], false));
         assert_eq!(ack(&stream), (0, vec![Status::Success]));
@@ -159,8 +218,22 @@ fn wrong_packets_are_refused_and_leave_what_was_there() {
     let stream = bench.write(3);
     send(&stream, &[0xff; 64]);
     assert!(ends(&stream));
-    assert_eq!(bench.begin(&set_up(3, 1, Stage::PipelineSetupCreate)).1.status(), Status::Error, "the block exists");
-    assert_eq!(bench.begin(&set_up(4, 1, Stage::PipelineSetupAppend)).1.status(), Status::Error, "append");
+    assert_eq!(
+        bench
+            .begin(&set_up(3, 1, Stage::PipelineSetupCreate))
+            .1
+            .status(),
+        Status::Error,
+        "the block exists"
+    );
+    assert_eq!(
+        bench
+            .begin(&set_up(4, 1, Stage::PipelineSetupAppend))
+            .1
+            .status(),
+        Status::Error,
+        "append"
+    );
     assert!(bench.read(9, 0..1).is_err());
 }
 
@@ -178,7 +251,11 @@ fn the_checksum_of_old_clients() {
     send(&stream, &right);
     assert_eq!(ack(&stream), (0, vec![Status::Success]));
     send(&stream, &packet(1, 512, &data[512..], false));
-    assert_eq!(ack(&stream), (1, vec![Status::ErrorChecksum]), "CRC32C where CRC32 was announced");
+    assert_eq!(
+        ack(&stream),
+        (1, vec![Status::ErrorChecksum]),
+        "CRC32C where CRC32 was announced"
+    );
     assert_eq!(bench.read(1, 0..600).unwrap(), data);
 }
 
@@ -189,23 +266,47 @@ fn a_pipeline_goes_through_all_and_names_the_one_that_fails() {
     request.targets = vec![second.info()];
     request.pipeline_size = 2;
     let (stream, answer) = first.begin(&request);
-    assert_eq!((answer.status(), answer.first_bad_link()), (Status::Success, ""));
+    assert_eq!(
+        (answer.status(), answer.first_bad_link()),
+        (Status::Success, "")
+    );
     send(&stream, &packet(0, 0, b"both", false));
     assert_eq!(ack(&stream), (0, vec![Status::Success; 2]));
-    assert_eq!((first.read(1, 0..4).unwrap(), second.read(1, 0..4).unwrap()), (b"both".to_vec(), b"both".to_vec()));
+    assert_eq!(
+        (first.read(1, 0..4).unwrap(), second.read(1, 0..4).unwrap()),
+        (b"both".to_vec(), b"both".to_vec())
+    );
     // The second is cut off, as it would be by its death.
     second.node.replicas.freeze(1, 99);
     send(&stream, &packet(1, 0, b"both again", false));
     assert_eq!(ack(&stream), (1, vec![Status::Success, Status::Error]));
-    assert_eq!(visible_length(&first.node.replicas, &block(1, 1)), Ok(4), "not acknowledged, not shown");
+    assert_eq!(
+        visible_length(&first.node.replicas, &block(1, 1)),
+        Ok(4),
+        "not acknowledged, not shown"
+    );
     // Nobody listens where a third should be.
     let mut gone = second.info();
-    gone.id.xfer_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().into();
+    gone.id.xfer_port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .into();
     let link = format!("127.0.0.1:{}", gone.id.xfer_port);
     for (targets, id) in [(vec![gone.clone()], 2), (vec![second.info(), gone], 3)] {
-        let (_, answer) = first.begin(&OpWriteBlock { targets, ..set_up(id, 1, Stage::PipelineSetupCreate) });
-        assert_eq!((answer.status(), answer.first_bad_link()), (Status::Error, link.as_str()));
-        assert!(first.node.replicas.read(id).is_err(), "nothing is left of it");
+        let (_, answer) = first.begin(&OpWriteBlock {
+            targets,
+            ..set_up(id, 1, Stage::PipelineSetupCreate)
+        });
+        assert_eq!(
+            (answer.status(), answer.first_bad_link()),
+            (Status::Error, link.as_str())
+        );
+        assert!(
+            first.node.replicas.read(id).is_err(),
+            "nothing is left of it"
+        );
     }
 }
 
@@ -217,13 +318,22 @@ fn a_pipeline_is_set_up_again_under_a_new_stamp() {
     assert_eq!(ack(&old), (0, vec![Status::Success]));
     let mut request = set_up(1, 1, Stage::PipelineSetupStreamingRecovery);
     (request.latest_generation_stamp, request.min_bytes_rcvd) = (5, 300);
-    let too_much = OpWriteBlock { min_bytes_rcvd: 301, ..request.clone() };
+    let too_much = OpWriteBlock {
+        min_bytes_rcvd: 301,
+        ..request.clone()
+    };
     assert_eq!(bench.begin(&too_much).1.status(), Status::Error);
     let (new, answer) = bench.begin(&request);
     assert_eq!(answer.status(), Status::Success, "{answer:?}");
     assert!(ends(&old), "the old writer is cut off");
-    send(&new, &[packet(0, 0, &[2; 400], false), packet(1, 400, &[], true)].concat());
-    assert_eq!((ack(&new), ack(&new)), ((0, vec![Status::Success]), (1, vec![Status::Success])));
+    send(
+        &new,
+        &[packet(0, 0, &[2; 400], false), packet(1, 400, &[], true)].concat(),
+    );
+    assert_eq!(
+        (ack(&new), ack(&new)),
+        ((0, vec![Status::Success]), (1, vec![Status::Success]))
+    );
     assert_eq!(bench.read(1, 0..400).unwrap(), [2; 400]);
     // Closed again, because the client did not get the last acknowledgement.
     let mut request = set_up(1, 5, Stage::PipelineCloseRecovery);
@@ -244,11 +354,27 @@ fn a_restart_leaves_replicas_that_wait_for_their_recovery() {
     // What a SIGKILL leaves is what lies in the directory.
     let again = Arc::new(Replicas::open(bench.dir.path()).unwrap());
     assert_eq!(again.uuid, bench.node.replicas.uuid);
-    let mut states: Vec<_> = again.report().iter().map(|replica| (replica.block, replica.length, replica.state())).collect();
+    let mut states: Vec<_> = again
+        .report()
+        .iter()
+        .map(|replica| (replica.block, replica.length, replica.state()))
+        .collect();
     states.sort_by_key(|state| state.0);
-    assert_eq!(states, [(1, 900, ReplicaState::Rwr), (2, 0, ReplicaState::Finalized)]);
-    assert_eq!(visible_length(&again, &block(1, 1)), Ok(u64::MAX), "-1, as Java reads it");
-    assert!(visible_length(&again, &block(7, 1)).unwrap_err().class.ends_with("ReplicaNotFoundException"));
+    assert_eq!(
+        states,
+        [(1, 900, ReplicaState::Rwr), (2, 0, ReplicaState::Finalized)]
+    );
+    assert_eq!(
+        visible_length(&again, &block(1, 1)),
+        Ok(u64::MAX),
+        "-1, as Java reads it"
+    );
+    assert!(
+        visible_length(&again, &block(7, 1))
+            .unwrap_err()
+            .class
+            .ends_with("ReplicaNotFoundException")
+    );
     assert_eq!(again.freeze(1, 9), (ReplicaState::Rwr, 900));
     assert!(again.seal(1, 8, 900).is_err(), "an older recovery");
     assert!(again.seal(1, 9, 901).is_err(), "more than there is");
@@ -258,7 +384,12 @@ fn a_restart_leaves_replicas_that_wait_for_their_recovery() {
     assert!(again.read(1).is_ok(), "a newer stamp stays");
     again.delete(1, 9).unwrap();
     assert!(again.read(1).is_err());
-    assert_eq!(std::fs::read_dir(bench.dir.path().join("finalized")).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_dir(bench.dir.path().join("finalized"))
+            .unwrap()
+            .count(),
+        1
+    );
 }
 
 proptest! {

@@ -6,8 +6,13 @@ use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use flume_bench_hadoop::frame::{FrameError, RPC_PREAMBLE, SASL_CALL_ID, call_frame, context_frame, read_frame, request_header, take_delimited};
-use flume_bench_hadoop::rpc::{IpcConnectionContext, RpcResponseHeader, RpcStatus, UserInformation};
+use flume_bench_hadoop::frame::{
+    FrameError, RPC_PREAMBLE, SASL_CALL_ID, call_frame, context_frame, read_frame, request_header,
+    take_delimited,
+};
+use flume_bench_hadoop::rpc::{
+    IpcConnectionContext, RpcResponseHeader, RpcStatus, UserInformation,
+};
 use prost::Message;
 use thiserror::Error;
 
@@ -19,9 +24,17 @@ const MAX_ANSWER: usize = 64 << 20;
 #[derive(Debug, Error)]
 pub(crate) enum CallError {
     #[error("{method} at {address}: {source}; is the server there?")]
-    Io { method: String, address: String, source: io::Error },
+    Io {
+        method: String,
+        address: String,
+        source: io::Error,
+    },
     #[error("{method} at {address}: {source}")]
-    Frame { method: String, address: String, source: FrameError },
+    Frame {
+        method: String,
+        address: String,
+        source: FrameError,
+    },
     #[error("{class}: {message}")]
     Remote { class: String, message: String },
     #[error("{address} insists on SASL, and only simple authentication is offered")]
@@ -69,11 +82,23 @@ pub(crate) fn connect(address: &str, limit: Duration) -> io::Result<TcpStream> {
 
 impl Client {
     pub(crate) fn new(address: &str, protocol: &'static str, limit: Duration) -> Self {
-        Self { address: address.to_owned(), protocol, user: "flume-bench".to_owned(), id: client_id(), next: 0, limit, stream: None }
+        Self {
+            address: address.to_owned(),
+            protocol,
+            user: "flume-bench".to_owned(),
+            id: client_id(),
+            next: 0,
+            limit,
+            stream: None,
+        }
     }
 
     /// Calls a method.
-    pub(crate) fn call<A: Message + Default>(&mut self, method: &str, request: &impl Message) -> Result<A, CallError> {
+    pub(crate) fn call<A: Message + Default>(
+        &mut self,
+        method: &str,
+        request: &impl Message,
+    ) -> Result<A, CallError> {
         let outcome = self.attempt(method, request);
         if !matches!(outcome, Ok(_) | Err(CallError::Remote { .. })) {
             self.stream = None;
@@ -81,9 +106,21 @@ impl Client {
         outcome
     }
 
-    fn attempt<A: Message + Default>(&mut self, method: &str, request: &impl Message) -> Result<A, CallError> {
-        let io = |source| CallError::Io { method: method.to_owned(), address: self.address.clone(), source };
-        let frame = |source| CallError::Frame { method: method.to_owned(), address: self.address.clone(), source };
+    fn attempt<A: Message + Default>(
+        &mut self,
+        method: &str,
+        request: &impl Message,
+    ) -> Result<A, CallError> {
+        let io = |source| CallError::Io {
+            method: method.to_owned(),
+            address: self.address.clone(),
+            source,
+        };
+        let frame = |source| CallError::Frame {
+            method: method.to_owned(),
+            address: self.address.clone(),
+            source,
+        };
         let mut bytes = Vec::new();
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
@@ -94,13 +131,21 @@ impl Client {
             }
         };
         self.next = (self.next + 1) & i32::MAX;
-        bytes.extend_from_slice(&call_frame(&request_header(self.next, &self.id, 0), self.protocol, method, request));
+        bytes.extend_from_slice(&call_frame(
+            &request_header(self.next, &self.id, 0),
+            self.protocol,
+            method,
+            request,
+        ));
         stream.write_all(&bytes).map_err(io)?;
         let answer = read_frame(&mut stream, MAX_ANSWER).map_err(frame)?;
         let mut rest = answer.as_slice();
-        let header: RpcResponseHeader = take_delimited(&mut rest, "the header of an answer").map_err(frame)?;
+        let header: RpcResponseHeader =
+            take_delimited(&mut rest, "the header of an answer").map_err(frame)?;
         if header.call_id as i32 == SASL_CALL_ID {
-            return Err(CallError::Sasl { address: self.address.clone() });
+            return Err(CallError::Sasl {
+                address: self.address.clone(),
+            });
         }
         if header.status() != RpcStatus::Success {
             if header.status() == RpcStatus::Error {
@@ -108,7 +153,10 @@ impl Client {
             }
             let message = header.error_msg.unwrap_or_default();
             let message = message.lines().next().unwrap_or_default().to_owned();
-            return Err(CallError::Remote { class: header.exception_class_name.unwrap_or_default(), message });
+            return Err(CallError::Remote {
+                class: header.exception_class_name.unwrap_or_default(),
+                message,
+            });
         }
         let answer = take_delimited(&mut rest, "an answer").map_err(frame)?;
         self.stream = Some(stream);
@@ -117,7 +165,10 @@ impl Client {
 
     fn context(&self) -> IpcConnectionContext {
         IpcConnectionContext {
-            user_info: Some(UserInformation { effective_user: Some(self.user.clone()), real_user: None }),
+            user_info: Some(UserInformation {
+                effective_user: Some(self.user.clone()),
+                real_user: None,
+            }),
             protocol: Some(self.protocol.to_owned()),
         }
     }

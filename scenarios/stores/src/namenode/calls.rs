@@ -20,10 +20,20 @@ type Method = fn(&mut State, &Call<'_>) -> Answer;
 
 /// Methods that need nothing but the state, sorted.
 const METHODS: &[(&str, Method)] = &[
-    ("abandonBlock", |state, call| state.abandon_block(&call.request()?).and_then(|()| answer(&Empty {}))),
+    ("abandonBlock", |state, call| {
+        state
+            .abandon_block(&call.request()?)
+            .and_then(|()| answer(&Empty {}))
+    }),
     ("append", |_, call| {
         let request: pb::AppendRequest = call.request()?;
-        Err(Exception::new("java.lang.UnsupportedOperationException", format!("append to {}: the embedded HDFS does not append; write another file", request.src)))
+        Err(Exception::new(
+            "java.lang.UnsupportedOperationException",
+            format!(
+                "append to {}: the embedded HDFS does not append; write another file",
+                request.src
+            ),
+        ))
     }),
     ("checkAccess", |state, call| {
         let request: pb::CheckAccessRequest = call.request()?;
@@ -38,7 +48,11 @@ const METHODS: &[(&str, Method)] = &[
         let result = state.delete(&call.request()?, name_of(call))?;
         answer(&pb::DeleteResponse { result })
     }),
-    ("fsync", |state, call| state.fsync(&call.request()?).and_then(|()| answer(&Empty {}))),
+    ("fsync", |state, call| {
+        state
+            .fsync(&call.request()?)
+            .and_then(|()| answer(&Empty {}))
+    }),
     ("getAdditionalDatanode", |state, call| {
         let block = state.additional_datanode(&call.request()?)?;
         answer(&pb::GetAdditionalDatanodeResponse { block })
@@ -46,11 +60,15 @@ const METHODS: &[(&str, Method)] = &[
     ("getBlockLocations", |state, call| {
         let request: pb::GetBlockLocationsRequest = call.request()?;
         let locations = state.block_locations(&request.src, request.offset, request.length)?;
-        answer(&pb::GetBlockLocationsResponse { locations: Some(locations) })
+        answer(&pb::GetBlockLocationsResponse {
+            locations: Some(locations),
+        })
     }),
     ("getContentSummary", |state, call| {
         let request: pb::GetContentSummaryRequest = call.request()?;
-        answer(&pb::GetContentSummaryResponse { summary: state.summary(&request.path)? })
+        answer(&pb::GetContentSummaryResponse {
+            summary: state.summary(&request.path)?,
+        })
     }),
     ("getDataEncryptionKey", |_, _| answer(&Empty {})),
     ("getDatanodeReport", |state, call| {
@@ -61,20 +79,32 @@ const METHODS: &[(&str, Method)] = &[
             pb::DatanodeReportType::Dead => !alive,
             _ => false,
         };
-        let nodes = state.nodes.values().filter(|node| wanted(node.alive())).map(|node| node.info());
-        answer(&DatanodeInfos { datanodes: nodes.collect() })
+        let nodes = state
+            .nodes
+            .values()
+            .filter(|node| wanted(node.alive()))
+            .map(|node| node.info());
+        answer(&DatanodeInfos {
+            datanodes: nodes.collect(),
+        })
     }),
     ("getFileInfo", |state, call| {
         let request: pb::GetFileInfoRequest = call.request()?;
-        answer(&pb::GetFileInfoResponse { fs: state.file_info(&request.src, false) })
+        answer(&pb::GetFileInfoResponse {
+            fs: state.file_info(&request.src, false),
+        })
     }),
     ("getFileLinkInfo", |state, call| {
         let request: pb::GetFileLinkInfoRequest = call.request()?;
-        answer(&pb::GetFileLinkInfoResponse { fs: state.file_info(&request.src, false) })
+        answer(&pb::GetFileLinkInfoResponse {
+            fs: state.file_info(&request.src, false),
+        })
     }),
     ("getFsStats", |state, _| {
         let nodes: Vec<_> = state.live().map(|node| node.info()).collect();
-        let sum = |part: fn(&flume_bench_hadoop::common::DatanodeInfo) -> u64| nodes.iter().map(part).sum::<u64>();
+        let sum = |part: fn(&flume_bench_hadoop::common::DatanodeInfo) -> u64| {
+            nodes.iter().map(part).sum::<u64>()
+        };
         answer(&pb::GetFsStatsResponse {
             capacity: sum(|node| node.capacity()),
             used: sum(|node| node.dfs_used()),
@@ -88,14 +118,23 @@ const METHODS: &[(&str, Method)] = &[
         state.find(&request.path)?;
         answer(&pb::GetLinkTargetResponse { target_path: None })
     }),
-    ("getListing", |state, call| answer(&pb::GetListingResponse { dir_list: state.list(&call.request()?) })),
+    ("getListing", |state, call| {
+        answer(&pb::GetListingResponse {
+            dir_list: state.list(&call.request()?),
+        })
+    }),
     ("getLocatedFileInfo", |state, call| {
         let request: pb::GetLocatedFileInfoRequest = call.request()?;
-        answer(&pb::GetLocatedFileInfoResponse { fs: state.file_info(request.src(), true) })
+        answer(&pb::GetLocatedFileInfoResponse {
+            fs: state.file_info(request.src(), true),
+        })
     }),
     ("getPreferredBlockSize", |state, call| {
         let request: pb::GetPreferredBlockSizeRequest = call.request()?;
-        let bsize = state.find(&request.filename)?.file().map_or(0, |content| content.block_size);
+        let bsize = state
+            .find(&request.filename)?
+            .file()
+            .map_or(0, |content| content.block_size);
         answer(&pb::GetPreferredBlockSizeResponse { bsize })
     }),
     ("getQuotaUsage", |state, call| {
@@ -109,11 +148,20 @@ const METHODS: &[(&str, Method)] = &[
         };
         answer(&pb::GetQuotaUsageResponse { usage })
     }),
-    ("getServerDefaults", |state, _| answer(&pb::GetServerDefaultsResponse { server_defaults: defaults(state) })),
+    ("getServerDefaults", |state, _| {
+        answer(&pb::GetServerDefaultsResponse {
+            server_defaults: defaults(state),
+        })
+    }),
     ("isFileClosed", |state, call| {
         let request: pb::IsFileClosedRequest = call.request()?;
-        let content = state.find(&request.src)?.file().ok_or_else(|| Exception::not_found(&request.src))?;
-        answer(&pb::IsFileClosedResponse { result: content.holder.is_none() })
+        let content = state
+            .find(&request.src)?
+            .file()
+            .ok_or_else(|| Exception::not_found(&request.src))?;
+        answer(&pb::IsFileClosedResponse {
+            result: content.holder.is_none(),
+        })
     }),
     ("mkdirs", |state, call| {
         let result = state.mkdirs(&call.request()?, call.user)?;
@@ -122,31 +170,61 @@ const METHODS: &[(&str, Method)] = &[
     ("msync", |_, _| answer(&Empty {})),
     ("recoverLease", |state, call| {
         let request: pb::RecoverLeaseRequest = call.request()?;
-        answer(&pb::RecoverLeaseResponse { result: state.recover_lease(&request.src)? })
+        answer(&pb::RecoverLeaseResponse {
+            result: state.recover_lease(&request.src)?,
+        })
     }),
     ("rename", |state, call| {
         let result = state.rename(&call.request()?, name_of(call))?;
         answer(&pb::RenameResponse { result })
     }),
-    ("rename2", |state, call| state.rename2(&call.request()?, name_of(call)).and_then(|()| answer(&Empty {}))),
+    ("rename2", |state, call| {
+        state
+            .rename2(&call.request()?, name_of(call))
+            .and_then(|()| answer(&Empty {}))
+    }),
     // Leases do not expire here: only recoverLease ends one.
-    ("renewLease", |state, _| state.writable("renew a lease").and_then(|()| answer(&Empty {}))),
+    ("renewLease", |state, _| {
+        state
+            .writable("renew a lease")
+            .and_then(|()| answer(&Empty {}))
+    }),
     ("reportBadBlocks", |_, _| answer(&Empty {})),
     ("setOwner", |state, call| {
         let request: pb::SetOwnerRequest = call.request()?;
-        let new = Attributes { owner: request.username, group: request.groupname, ..Attributes::default() };
-        state.change(&request.src, new).and_then(|()| answer(&Empty {}))
+        let new = Attributes {
+            owner: request.username,
+            group: request.groupname,
+            ..Attributes::default()
+        };
+        state
+            .change(&request.src, new)
+            .and_then(|()| answer(&Empty {}))
     }),
     ("setPermission", |state, call| {
         let request: pb::SetPermissionRequest = call.request()?;
-        let new = Attributes { perm: Some(request.permission.perm), ..Attributes::default() };
-        state.change(&request.src, new).and_then(|()| answer(&Empty {}))
+        let new = Attributes {
+            perm: Some(request.permission.perm),
+            ..Attributes::default()
+        };
+        state
+            .change(&request.src, new)
+            .and_then(|()| answer(&Empty {}))
     }),
     ("setReplication", |state, call| {
         let request: pb::SetReplicationRequest = call.request()?;
-        let result = state.tree.at(&request.src).is_some_and(|inode| inode.file().is_some());
+        let result = state
+            .tree
+            .at(&request.src)
+            .is_some_and(|inode| inode.file().is_some());
         if result {
-            state.change(&request.src, Attributes { replication: Some(request.replication), ..Attributes::default() })?;
+            state.change(
+                &request.src,
+                Attributes {
+                    replication: Some(request.replication),
+                    ..Attributes::default()
+                },
+            )?;
         }
         answer(&pb::SetReplicationResponse { result })
     }),
@@ -160,20 +238,32 @@ const METHODS: &[(&str, Method)] = &[
                 state.unreported.clear();
             }
         }
-        answer(&pb::SetSafeModeResponse { result: state.in_safe_mode() })
+        answer(&pb::SetSafeModeResponse {
+            result: state.in_safe_mode(),
+        })
     }),
     ("setTimes", |state, call| {
         let request: pb::SetTimesRequest = call.request()?;
         // Java sends -1 for a time that is to stay.
         let time = |time: u64| (time != u64::MAX).then_some(time);
-        let new = Attributes { mtime: time(request.mtime), atime: time(request.atime), ..Attributes::default() };
-        state.change(&request.src, new).and_then(|()| answer(&Empty {}))
+        let new = Attributes {
+            mtime: time(request.mtime),
+            atime: time(request.atime),
+            ..Attributes::default()
+        };
+        state
+            .change(&request.src, new)
+            .and_then(|()| answer(&Empty {}))
     }),
     ("updateBlockForPipeline", |state, call| {
         let block = state.update_block_for_pipeline(&call.request()?)?;
         answer(&pb::UpdateBlockForPipelineResponse { block })
     }),
-    ("updatePipeline", |state, call| state.update_pipeline(&call.request()?).and_then(|()| answer(&Empty {}))),
+    ("updatePipeline", |state, call| {
+        state
+            .update_pipeline(&call.request()?)
+            .and_then(|()| answer(&Empty {}))
+    }),
 ];
 
 fn defaults(state: &State) -> FsServerDefaults {
@@ -240,19 +330,30 @@ impl NameNode {
 
     fn complete(&self, call: &Call<'_>) -> Answer {
         let request = call.request()?;
-        let result = self.when_reported(|state| state.complete(&request), |outcome| *outcome == Ok(false))?;
+        let result = self.when_reported(
+            |state| state.complete(&request),
+            |outcome| *outcome == Ok(false),
+        )?;
         answer(&pb::CompleteResponse { result })
     }
 
     fn add_block(&self, call: &Call<'_>) -> Answer {
         let request = call.request()?;
-        let early = |outcome: &Result<_, Exception>| outcome.as_ref().is_err_and(|refused| refused.class.ends_with("NotReplicatedYetException"));
+        let early = |outcome: &Result<_, Exception>| {
+            outcome
+                .as_ref()
+                .is_err_and(|refused| refused.class.ends_with("NotReplicatedYetException"))
+        };
         let block = self.when_reported(|state| state.add_block(&request), early)?;
         answer(&pb::AddBlockResponse { block })
     }
 
     /// Repeats a step while it comes too early, for a short time.
-    fn when_reported<T>(&self, mut step: impl FnMut(&mut State) -> T, early: impl Fn(&T) -> bool) -> T {
+    fn when_reported<T>(
+        &self,
+        mut step: impl FnMut(&mut State) -> T,
+        early: impl Fn(&T) -> bool,
+    ) -> T {
         let until = Instant::now() + REPORT_WAIT;
         let mut state = lock(&self.state);
         loop {

@@ -27,20 +27,61 @@ use crate::{StoreError, lock};
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum Edit {
     /// The first of each log.
-    Format { pool: String },
-    Mkdir { parent: u64, name: String, id: u64, perm: u32, user: String, time: u64 },
+    Format {
+        pool: String,
+    },
+    Mkdir {
+        parent: u64,
+        name: String,
+        id: u64,
+        perm: u32,
+        user: String,
+        time: u64,
+    },
     Create(Box<Create>),
-    AddBlock { file: u64, block: u64, stamp: u64 },
+    AddBlock {
+        file: u64,
+        block: u64,
+        stamp: u64,
+    },
     /// What is known of a block; once committed, the writer says nothing more of it.
-    Block { file: u64, block: u64, stamp: u64, length: u64, committed: bool },
-    DropBlock { file: u64, block: u64 },
+    Block {
+        file: u64,
+        block: u64,
+        stamp: u64,
+        length: u64,
+        committed: bool,
+    },
+    DropBlock {
+        file: u64,
+        block: u64,
+    },
     /// A generation stamp was given out.
-    Stamp { stamp: u64 },
+    Stamp {
+        stamp: u64,
+    },
     /// The NameNode takes the lease, to recover it.
-    Recover { file: u64, stamp: u64 },
-    Close { file: u64, time: u64 },
-    Rename { id: u64, parent: u64, name: String, over: Option<u64>, time: u64, call: String },
-    Delete { id: u64, time: u64, call: String },
+    Recover {
+        file: u64,
+        stamp: u64,
+    },
+    Close {
+        file: u64,
+        time: u64,
+    },
+    Rename {
+        id: u64,
+        parent: u64,
+        name: String,
+        over: Option<u64>,
+        time: u64,
+        call: String,
+    },
+    Delete {
+        id: u64,
+        time: u64,
+        call: String,
+    },
     Attributes(Attributes),
 }
 
@@ -96,18 +137,40 @@ impl EditLog {
         let path = dir.join("edits");
         let name = path.display().to_string();
         let io = |what| StoreError::io(what, name.clone());
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(io("opening"))?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(&path)
+            .map_err(io("opening"))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io("reading"))?;
-        let (edits, whole) = parse(&bytes).map_err(|(at, why)| StoreError::Damaged { file: name.clone(), at, why })?;
+        let (edits, whole) = parse(&bytes).map_err(|(at, why)| StoreError::Damaged {
+            file: name.clone(),
+            at,
+            why,
+        })?;
         if whole < bytes.len() {
-            tracing::warn!(file = name, bytes = bytes.len() - whole, "an edit that was never finished is cut off");
+            tracing::warn!(
+                file = name,
+                bytes = bytes.len() - whole,
+                "an edit that was never finished is cut off"
+            );
             file.set_len(whole as u64).map_err(io("cutting"))?;
         }
         // The directory entry of a new log must last as well.
         file.sync_all().map_err(io("syncing"))?;
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("syncing", dir.display()))?;
-        Ok((Self { file, progress: Mutex::default(), done: Condvar::new() }, edits))
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(StoreError::io("syncing", dir.display()))?;
+        Ok((
+            Self {
+                file,
+                progress: Mutex::default(),
+                done: Condvar::new(),
+            },
+            edits,
+        ))
     }
 
     /// Writes an edit. The caller holds the namespace's lock, which keeps the order.
@@ -127,7 +190,10 @@ impl EditLog {
         let mut progress = lock(&self.progress);
         while progress.synced < count {
             if progress.syncing {
-                progress = self.done.wait(progress).unwrap_or_else(PoisonError::into_inner);
+                progress = self
+                    .done
+                    .wait(progress)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             progress.syncing = true;
@@ -157,7 +223,9 @@ fn parse(bytes: &[u8]) -> Result<(Vec<Edit>, usize), (u64, String)> {
     let mut edits = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let Some(len) = bytes[at..].iter().position(|byte| *byte == b'\n') else { break };
+        let Some(len) = bytes[at..].iter().position(|byte| *byte == b'\n') else {
+            break;
+        };
         match parse_line(&bytes[at..at + len]) {
             Ok(edit) => edits.push(edit),
             Err(_) if at + len + 1 == bytes.len() => break,
@@ -170,7 +238,9 @@ fn parse(bytes: &[u8]) -> Result<(Vec<Edit>, usize), (u64, String)> {
 
 fn parse_line(line: &[u8]) -> Result<Edit, String> {
     let (sum, json) = line.split_at_checked(9).ok_or("a line that is too short")?;
-    let sum = std::str::from_utf8(&sum[..8]).ok().and_then(|sum| u32::from_str_radix(sum, 16).ok());
+    let sum = std::str::from_utf8(&sum[..8])
+        .ok()
+        .and_then(|sum| u32::from_str_radix(sum, 16).ok());
     if sum != Some(crc32c::crc32c(json)) {
         return Err("a line with a wrong checksum".to_owned());
     }
@@ -183,14 +253,26 @@ mod tests {
 
     fn edits() -> Vec<Edit> {
         vec![
-            Edit::Format { pool: "BP-1".into() },
-            Edit::Mkdir { parent: 1, name: "a\nb ä".into(), id: 2, perm: 0o755, user: "u".into(), time: 3 },
+            Edit::Format {
+                pool: "BP-1".into(),
+            },
+            Edit::Mkdir {
+                parent: 1,
+                name: "a\nb ä".into(),
+                id: 2,
+                perm: 0o755,
+                user: "u".into(),
+                time: 3,
+            },
             Edit::Close { file: 9, time: 4 },
         ]
     }
 
     fn bytes() -> Vec<u8> {
-        edits().iter().flat_map(|edit| line(edit).unwrap()).collect()
+        edits()
+            .iter()
+            .flat_map(|edit| line(edit).unwrap())
+            .collect()
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::ops::Bound;
 use flume_bench_hadoop::client_protocol::{
     DeleteRequest, GetListingRequest, MkdirsRequest, Rename2Request, RenameRequest,
 };
-use flume_bench_hadoop::common::{ContentSummary, DirectoryListing, FileType, FsPermission, HdfsFileStatus};
+use flume_bench_hadoop::common::{
+    ContentSummary, DirectoryListing, FileType, FsPermission, HdfsFileStatus,
+};
 
 use super::edits::{Attributes, Edit};
 use super::state::{State, now};
@@ -47,7 +49,9 @@ impl State {
     }
 
     pub(crate) fn file_info(&self, path: &str, located: bool) -> Option<HdfsFileStatus> {
-        self.tree.at(path).map(|inode| self.status(inode, "", located))
+        self.tree
+            .at(path)
+            .map(|inode| self.status(inode, "", located))
     }
 
     /// A part of a listing: the entries after a name. Nothing if the path does not exist.
@@ -55,93 +59,162 @@ impl State {
         let inode = self.tree.at(&request.src)?;
         let Some(entries) = inode.entries() else {
             let only = self.status(inode, "", request.need_location);
-            return Some(DirectoryListing { partial_listing: vec![only], remaining_entries: 0 });
+            return Some(DirectoryListing {
+                partial_listing: vec![only],
+                remaining_entries: 0,
+            });
         };
         let after = String::from_utf8_lossy(&request.start_after).into_owned();
-        let from = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };
+        let from = if after.is_empty() {
+            Bound::Unbounded
+        } else {
+            Bound::Excluded(after)
+        };
         let mut rest = entries.range((from, Bound::Unbounded));
-        let page = rest.by_ref().take(PAGE).filter_map(|(name, id)| Some(self.status(self.tree.get(*id)?, name, request.need_location)));
+        let page = rest.by_ref().take(PAGE).filter_map(|(name, id)| {
+            Some(self.status(self.tree.get(*id)?, name, request.need_location))
+        });
         let partial_listing = page.collect();
-        Some(DirectoryListing { partial_listing, remaining_entries: rest.count() as u32 })
+        Some(DirectoryListing {
+            partial_listing,
+            remaining_entries: rest.count() as u32,
+        })
     }
 
     /// Checks a path's form, and returns the directory and the last name.
     pub(crate) fn split<'a>(&self, path: &'a str) -> Result<(&'a str, &'a str), Exception> {
-        let bad = !path.starts_with('/') || parts(path).any(|part| part == "." || part == ".." || part.contains(':'));
+        let bad = !path.starts_with('/')
+            || parts(path).any(|part| part == "." || part == ".." || part.contains(':'));
         let path = path.trim_end_matches('/');
         match path.rsplit_once('/') {
             Some((parent, name)) if !bad => Ok((parent, name)),
-            _ if bad => Err(Exception::new("org.apache.hadoop.fs.InvalidPathException", format!("Invalid path name {path}"))),
+            _ if bad => Err(Exception::new(
+                "org.apache.hadoop.fs.InvalidPathException",
+                format!("Invalid path name {path}"),
+            )),
             _ => Ok(("", "")),
         }
     }
 
     /// The directory at a path; made, with those above it, where it is missing and `make` says how.
-    pub(crate) fn directory(&mut self, path: &str, user: &str, make: Option<u32>) -> Result<u64, Exception> {
+    pub(crate) fn directory(
+        &mut self,
+        path: &str,
+        user: &str,
+        make: Option<u32>,
+    ) -> Result<u64, Exception> {
         let mut at = ROOT;
         for name in parts(path) {
             let entries = self.tree.get(at).and_then(Inode::entries);
             let Some(entries) = entries else {
                 let file = self.tree.path(at);
-                return Err(Exception::new("org.apache.hadoop.fs.ParentNotDirectoryException", format!("{file} (is not a directory)")));
+                return Err(Exception::new(
+                    "org.apache.hadoop.fs.ParentNotDirectoryException",
+                    format!("{file} (is not a directory)"),
+                ));
             };
             at = match (entries.get(name), make) {
                 (Some(id), _) => *id,
-                (None, None) => return Err(Exception::new("java.io.FileNotFoundException", format!("Parent directory doesn't exist: {path}"))),
+                (None, None) => {
+                    return Err(Exception::new(
+                        "java.io.FileNotFoundException",
+                        format!("Parent directory doesn't exist: {path}"),
+                    ));
+                }
                 (None, Some(perm)) => {
                     let id = self.tree.last_id + 1;
-                    self.commit(Edit::Mkdir { parent: at, name: name.to_owned(), id, perm, user: user.to_owned(), time: now() });
+                    self.commit(Edit::Mkdir {
+                        parent: at,
+                        name: name.to_owned(),
+                        id,
+                        perm,
+                        user: user.to_owned(),
+                        time: now(),
+                    });
                     id
                 }
             };
         }
         match self.tree.get(at).and_then(Inode::entries) {
             Some(_) => Ok(at),
-            None => Err(Exception::new("org.apache.hadoop.fs.ParentNotDirectoryException", format!("{path} (is not a directory)"))),
+            None => Err(Exception::new(
+                "org.apache.hadoop.fs.ParentNotDirectoryException",
+                format!("{path} (is not a directory)"),
+            )),
         }
     }
 
-    pub(crate) fn mkdirs(&mut self, request: &MkdirsRequest, user: &str) -> Result<bool, Exception> {
+    pub(crate) fn mkdirs(
+        &mut self,
+        request: &MkdirsRequest,
+        user: &str,
+    ) -> Result<bool, Exception> {
         let path = &request.src;
         let (parent, _) = self.split(path)?;
         match self.tree.at(path).map(|inode| inode.file().is_some()) {
             Some(false) => return Ok(true),
             Some(true) => {
                 let taken = format!("Path is not a directory: {path}");
-                return Err(Exception::new("org.apache.hadoop.fs.FileAlreadyExistsException", taken));
+                return Err(Exception::new(
+                    "org.apache.hadoop.fs.FileAlreadyExistsException",
+                    taken,
+                ));
             }
             None => self.writable(&format!("create directory {path}"))?,
         }
         if !request.create_parent {
             self.directory(parent, user, None)?;
         }
-        self.directory(path, user, Some(request.masked.perm)).map(|_| true)
+        self.directory(path, user, Some(request.masked.perm))
+            .map(|_| true)
     }
 
-    pub(crate) fn delete(&mut self, request: &DeleteRequest, call: String) -> Result<bool, Exception> {
+    pub(crate) fn delete(
+        &mut self,
+        request: &DeleteRequest,
+        call: String,
+    ) -> Result<bool, Exception> {
         if self.tree.knows_call(&call) {
             return Ok(true);
         }
         self.writable(&format!("delete {}", request.src))?;
-        let Some(inode) = self.tree.at(&request.src).filter(|inode| inode.id != ROOT) else { return Ok(false) };
+        let Some(inode) = self.tree.at(&request.src).filter(|inode| inode.id != ROOT) else {
+            return Ok(false);
+        };
         if !request.recursive && inode.entries().is_some_and(|entries| !entries.is_empty()) {
             let why = format!("{} is non empty': Directory is not empty", request.src);
-            return Err(Exception::new("org.apache.hadoop.fs.PathIsNotEmptyDirectoryException", format!("`{why}")));
+            return Err(Exception::new(
+                "org.apache.hadoop.fs.PathIsNotEmptyDirectoryException",
+                format!("`{why}"),
+            ));
         }
         let id = inode.id;
-        self.commit(Edit::Delete { id, time: now(), call });
+        self.commit(Edit::Delete {
+            id,
+            time: now(),
+            call,
+        });
         Ok(true)
     }
 
     /// The rename that says no where something is in its way, and moves *into* a directory that exists.
-    pub(crate) fn rename(&mut self, request: &RenameRequest, call: String) -> Result<bool, Exception> {
+    pub(crate) fn rename(
+        &mut self,
+        request: &RenameRequest,
+        call: String,
+    ) -> Result<bool, Exception> {
         if self.tree.knows_call(&call) {
             return Ok(true);
         }
         self.writable(&format!("rename {}", request.src))?;
-        let Some(from) = self.tree.at(&request.src) else { return Ok(false) };
+        let Some(from) = self.tree.at(&request.src) else {
+            return Ok(false);
+        };
         let (id, own_name) = (from.id, from.name.clone());
-        let into = self.tree.at(&request.dst).filter(|inode| inode.entries().is_some());
+        let into = self
+            .tree
+            .at(&request.dst)
+            .filter(|inode| inode.entries().is_some());
         let dst = match into {
             Some(into) if into.id != id => format!("{}/{own_name}", self.tree.path(into.id)),
             _ => request.dst.clone(),
@@ -151,51 +224,97 @@ impl State {
             return Ok(there.id == id && there.file().is_some());
         }
         let (parent, name) = self.split(&dst)?;
-        let Some(parent) = self.tree.at(parent).filter(|inode| inode.entries().is_some()) else { return Ok(false) };
+        let Some(parent) = self
+            .tree
+            .at(parent)
+            .filter(|inode| inode.entries().is_some())
+        else {
+            return Ok(false);
+        };
         if id == ROOT || self.tree.is_below(parent.id, id) {
             return Ok(false);
         }
-        let edit = Edit::Rename { id, parent: parent.id, name: name.to_owned(), over: None, time: now(), call };
+        let edit = Edit::Rename {
+            id,
+            parent: parent.id,
+            name: name.to_owned(),
+            over: None,
+            time: now(),
+            call,
+        };
         self.commit(edit);
         Ok(true)
     }
 
     /// The rename that says why not.
-    pub(crate) fn rename2(&mut self, request: &Rename2Request, call: String) -> Result<(), Exception> {
+    pub(crate) fn rename2(
+        &mut self,
+        request: &Rename2Request,
+        call: String,
+    ) -> Result<(), Exception> {
         if self.tree.knows_call(&call) {
             return Ok(());
         }
         let (src, dst) = (&request.src, &request.dst);
         self.writable(&format!("rename {src}"))?;
-        let taken = |why: String| Exception::new("org.apache.hadoop.fs.FileAlreadyExistsException", why);
-        let from = self.tree.at(src).ok_or_else(|| Exception::new("java.io.FileNotFoundException", format!("rename source {src} is not found.")))?;
+        let taken =
+            |why: String| Exception::new("org.apache.hadoop.fs.FileAlreadyExistsException", why);
+        let from = self.tree.at(src).ok_or_else(|| {
+            Exception::new(
+                "java.io.FileNotFoundException",
+                format!("rename source {src} is not found."),
+            )
+        })?;
         let (id, is_file) = (from.id, from.file().is_some());
         let mut over = None;
         if let Some(there) = self.tree.at(dst) {
             if there.id == id {
-                return Err(taken(format!("The source {src} and destination {dst} are the same")));
+                return Err(taken(format!(
+                    "The source {src} and destination {dst} are the same"
+                )));
             }
             if there.file().is_some() != is_file {
-                return Err(Exception::io(format!("Source {src} and destination {dst} must both be files or both be directories")));
+                return Err(Exception::io(format!(
+                    "Source {src} and destination {dst} must both be files or both be directories"
+                )));
             }
             if !request.overwrite_dest {
                 return Err(taken(format!("rename destination {dst} already exists")));
             }
             if there.entries().is_some_and(|entries| !entries.is_empty()) {
-                return Err(Exception::io(format!("rename destination directory is not empty: {dst}")));
+                return Err(Exception::io(format!(
+                    "rename destination directory is not empty: {dst}"
+                )));
             }
             over = Some(there.id);
         }
         let (parent, name) = self.split(dst)?;
-        let missing = || Exception::new("java.io.FileNotFoundException", format!("rename destination parent {dst} not found."));
+        let missing = || {
+            Exception::new(
+                "java.io.FileNotFoundException",
+                format!("rename destination parent {dst} not found."),
+            )
+        };
         let parent = self.tree.at(parent).ok_or_else(missing)?;
         if parent.file().is_some() {
-            return Err(Exception::new("org.apache.hadoop.fs.ParentNotDirectoryException", format!("rename destination parent {dst} is a file.")));
+            return Err(Exception::new(
+                "org.apache.hadoop.fs.ParentNotDirectoryException",
+                format!("rename destination parent {dst} is a file."),
+            ));
         }
         if id == ROOT || self.tree.is_below(parent.id, id) {
-            return Err(Exception::io(format!("Rename destination {dst} is a directory or file under source {src}")));
+            return Err(Exception::io(format!(
+                "Rename destination {dst} is a directory or file under source {src}"
+            )));
         }
-        let edit = Edit::Rename { id, parent: parent.id, name: name.to_owned(), over, time: now(), call };
+        let edit = Edit::Rename {
+            id,
+            parent: parent.id,
+            name: name.to_owned(),
+            over,
+            time: now(),
+            call,
+        };
         self.commit(edit);
         Ok(())
     }
@@ -209,7 +328,11 @@ impl State {
     }
 
     pub(crate) fn summary(&self, path: &str) -> Result<ContentSummary, Exception> {
-        let mut sum = ContentSummary { quota: u64::MAX, space_quota: u64::MAX, ..ContentSummary::default() };
+        let mut sum = ContentSummary {
+            quota: u64::MAX,
+            space_quota: u64::MAX,
+            ..ContentSummary::default()
+        };
         let mut waiting = vec![self.find(path)?];
         while let Some(inode) = waiting.pop() {
             match &inode.kind {

@@ -90,13 +90,24 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn open(dir: &Path, replication: u32, block_size: u64, orders: Arc<Orders>) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        dir: &Path,
+        replication: u32,
+        block_size: u64,
+        orders: Arc<Orders>,
+    ) -> Result<Self, StoreError> {
         let (log, edits) = EditLog::open(dir)?;
         let mut tree = Tree::default();
         for edit in &edits {
             tree.apply(edit);
         }
-        let unreported = tree.all().filter_map(|inode| inode.file()).flat_map(|file| &file.blocks).filter(|block| block.committed).map(|block| block.id).collect();
+        let unreported = tree
+            .all()
+            .filter_map(|inode| inode.file())
+            .flat_map(|file| &file.blocks)
+            .filter(|block| block.committed)
+            .map(|block| block.id)
+            .collect();
         let mut state = Self {
             tree,
             log: Arc::new(log),
@@ -112,9 +123,16 @@ impl State {
         if edits.is_empty() {
             let id = crate::ipc::client::client_id();
             let number = u32::from_be_bytes([id[0], id[1], id[2], id[3]]);
-            state.commit(Edit::Format { pool: format!("BP-{number}-127.0.0.1-{}", now()) });
+            state.commit(Edit::Format {
+                pool: format!("BP-{number}-127.0.0.1-{}", now()),
+            });
         }
-        tracing::info!(edits = edits.len(), blocks = state.unreported.len(), pool = state.tree.pool, "the namespace is loaded");
+        tracing::info!(
+            edits = edits.len(),
+            blocks = state.unreported.len(),
+            pool = state.tree.pool,
+            "the namespace is loaded"
+        );
         Ok(state)
     }
 
@@ -133,7 +151,11 @@ impl State {
             self.unreported.remove(&block.id);
             for holder in self.holders.remove(&block.id).unwrap_or_default() {
                 if let Some(node) = self.nodes.get_mut(&holder.node) {
-                    node.orders.delete.push(link::Recovery { block: block.id, stamp: u64::MAX, ..link::Recovery::default() });
+                    node.orders.delete.push(link::Recovery {
+                        block: block.id,
+                        stamp: u64::MAX,
+                        ..link::Recovery::default()
+                    });
                 }
             }
         }
@@ -141,8 +163,16 @@ impl State {
 
     /// Whether a block is ended, and a DataNode has said so.
     pub(crate) fn is_complete(&self, block: &Block) -> bool {
-        let finalized = |holder: &Holder| holder.state == link::ReplicaState::Finalized && holder.stamp == block.stamp && holder.length >= block.length;
-        block.committed && self.holders.get(&block.id).is_some_and(|holders| holders.iter().any(finalized))
+        let finalized = |holder: &Holder| {
+            holder.state == link::ReplicaState::Finalized
+                && holder.stamp == block.stamp
+                && holder.length >= block.length
+        };
+        block.committed
+            && self
+                .holders
+                .get(&block.id)
+                .is_some_and(|holders| holders.iter().any(finalized))
     }
 
     pub(crate) fn in_safe_mode(&self) -> bool {
@@ -162,7 +192,10 @@ impl State {
             0 => "It was turned on by hand.".to_owned(),
             missing => format!("{missing} blocks have not been reported by any DataNode."),
         };
-        Exception::new("org.apache.hadoop.hdfs.server.namenode.SafeModeException", format!("Cannot {what}. Name node is in safe mode.\n{why}"))
+        Exception::new(
+            "org.apache.hadoop.hdfs.server.namenode.SafeModeException",
+            format!("Cannot {what}. Name node is in safe mode.\n{why}"),
+        )
     }
 
     pub(crate) fn live(&self) -> impl Iterator<Item = &Node> {
@@ -178,5 +211,7 @@ pub(crate) fn give_up(error: &std::io::Error) -> ! {
 
 /// Milliseconds since the epoch.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| time.as_millis() as u64)
 }

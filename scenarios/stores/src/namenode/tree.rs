@@ -141,7 +141,9 @@ impl Tree {
 
     /// What is at a path, which begins with a slash.
     pub(crate) fn at(&self, path: &str) -> Option<&Inode> {
-        parts(path).try_fold(&self.inodes[&ROOT], |inode, name| self.inodes.get(inode.entries()?.get(name)?))
+        parts(path).try_fold(&self.inodes[&ROOT], |inode, name| {
+            self.inodes.get(inode.entries()?.get(name)?)
+        })
     }
 
     /// The path of an inode.
@@ -152,7 +154,10 @@ impl Tree {
             names.push(inode.name.as_str());
             at = self.inodes.get(&inode.parent);
         }
-        names.iter().rev().fold(String::new(), |path, name| path + "/" + name)
+        names
+            .iter()
+            .rev()
+            .fold(String::new(), |path, name| path + "/" + name)
     }
 
     /// Whether `id` is `above` or lies below it.
@@ -173,8 +178,23 @@ impl Tree {
     pub(crate) fn apply(&mut self, edit: &Edit) -> Vec<Block> {
         match edit {
             Edit::Format { pool } => self.pool.clone_from(pool),
-            Edit::Mkdir { parent, name, id, perm, user, time } => {
-                self.insert(*parent, name, *id, *perm, user, *time, Kind::Directory(BTreeMap::new()));
+            Edit::Mkdir {
+                parent,
+                name,
+                id,
+                perm,
+                user,
+                time,
+            } => {
+                self.insert(
+                    *parent,
+                    name,
+                    *id,
+                    *perm,
+                    user,
+                    *time,
+                    Kind::Directory(BTreeMap::new()),
+                );
             }
             Edit::Create(create) => return self.create(create),
             Edit::AddBlock { file, block, stamp } => {
@@ -182,20 +202,45 @@ impl Tree {
                 self.last_stamp = self.last_stamp.max(*stamp);
                 self.owners.insert(*block, *file);
                 if let Some(content) = self.content(*file) {
-                    content.blocks.push(Block { id: *block, stamp: *stamp, length: 0, committed: false });
+                    content.blocks.push(Block {
+                        id: *block,
+                        stamp: *stamp,
+                        length: 0,
+                        committed: false,
+                    });
                 }
             }
-            Edit::Block { file, block, stamp, length, committed } => {
-                let known = Block { id: *block, stamp: *stamp, length: *length, committed: *committed };
+            Edit::Block {
+                file,
+                block,
+                stamp,
+                length,
+                committed,
+            } => {
+                let known = Block {
+                    id: *block,
+                    stamp: *stamp,
+                    length: *length,
+                    committed: *committed,
+                };
                 let blocks = self.content(*file).map(|content| content.blocks.iter_mut());
-                if let Some(found) = blocks.into_iter().flatten().find(|found| found.id == *block) {
+                if let Some(found) = blocks
+                    .into_iter()
+                    .flatten()
+                    .find(|found| found.id == *block)
+                {
                     *found = known;
                 }
             }
             Edit::DropBlock { file, block } => {
                 self.owners.remove(block);
                 if let Some(content) = self.content(*file) {
-                    let dropped = content.blocks.iter().filter(|found| found.id == *block).copied().collect();
+                    let dropped = content
+                        .blocks
+                        .iter()
+                        .filter(|found| found.id == *block)
+                        .copied()
+                        .collect();
                     content.blocks.retain(|found| found.id != *block);
                     return dropped;
                 }
@@ -210,14 +255,26 @@ impl Tree {
             Edit::Close { file, time } => {
                 if let Some(content) = self.content(*file) {
                     content.holder = None;
-                    content.blocks.iter_mut().for_each(|block| block.committed = true);
+                    content
+                        .blocks
+                        .iter_mut()
+                        .for_each(|block| block.committed = true);
                 }
                 if let Some(inode) = self.inodes.get_mut(file) {
                     inode.mtime = *time;
                 }
             }
-            Edit::Rename { id, parent, name, over, time, call } => {
-                let gone = over.map(|over| self.remove(over, *time)).unwrap_or_default();
+            Edit::Rename {
+                id,
+                parent,
+                name,
+                over,
+                time,
+                call,
+            } => {
+                let gone = over
+                    .map(|over| self.remove(over, *time))
+                    .unwrap_or_default();
                 self.rename(*id, *parent, name, *time);
                 self.remember(call);
                 return gone;
@@ -232,40 +289,95 @@ impl Tree {
     }
 
     fn create(&mut self, create: &Create) -> Vec<Block> {
-        let gone = create.over.map(|over| self.remove(over, create.time)).unwrap_or_default();
+        let gone = create
+            .over
+            .map(|over| self.remove(over, create.time))
+            .unwrap_or_default();
         let content = Content {
             replication: create.replication,
             block_size: create.block_size,
             blocks: Vec::new(),
             holder: Some(create.holder.clone()),
         };
-        self.insert(create.parent, &create.name, create.id, create.perm, &create.user, create.time, Kind::File(content));
+        self.insert(
+            create.parent,
+            &create.name,
+            create.id,
+            create.perm,
+            &create.user,
+            create.time,
+            Kind::File(content),
+        );
         self.remember(&create.call);
         gone
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are an inode's fields, and it is called twice")]
-    fn insert(&mut self, parent: u64, name: &str, id: u64, perm: u32, owner: &str, time: u64, kind: Kind) {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are an inode's fields, and it is called twice"
+    )]
+    fn insert(
+        &mut self,
+        parent: u64,
+        name: &str,
+        id: u64,
+        perm: u32,
+        owner: &str,
+        time: u64,
+        kind: Kind,
+    ) {
         self.last_id = self.last_id.max(id);
         if !self.link(parent, name, id, time) {
             return;
         }
-        let atime = if matches!(kind, Kind::File(_)) { time } else { 0 };
-        let inode = Inode { id, parent, name: name.to_owned(), perm, owner: owner.to_owned(), group: GROUP.into(), mtime: time, atime, kind };
+        let atime = if matches!(kind, Kind::File(_)) {
+            time
+        } else {
+            0
+        };
+        let inode = Inode {
+            id,
+            parent,
+            name: name.to_owned(),
+            perm,
+            owner: owner.to_owned(),
+            group: GROUP.into(),
+            mtime: time,
+            atime,
+            kind,
+        };
         self.inodes.insert(id, inode);
     }
 
     /// Enters a name into a directory; false if it is none.
     fn link(&mut self, parent: u64, name: &str, id: u64, time: u64) -> bool {
-        let Some(Inode { kind: Kind::Directory(entries), mtime, .. }) = self.inodes.get_mut(&parent) else { return false };
+        let Some(Inode {
+            kind: Kind::Directory(entries),
+            mtime,
+            ..
+        }) = self.inodes.get_mut(&parent)
+        else {
+            return false;
+        };
         entries.insert(name.to_owned(), id);
         *mtime = time;
         true
     }
 
     fn unlink(&mut self, id: u64, time: u64) {
-        let Some((parent, name)) = self.inodes.get(&id).map(|inode| (inode.parent, inode.name.clone())) else { return };
-        if let Some(Inode { kind: Kind::Directory(entries), mtime, .. }) = self.inodes.get_mut(&parent) {
+        let Some((parent, name)) = self
+            .inodes
+            .get(&id)
+            .map(|inode| (inode.parent, inode.name.clone()))
+        else {
+            return;
+        };
+        if let Some(Inode {
+            kind: Kind::Directory(entries),
+            mtime,
+            ..
+        }) = self.inodes.get_mut(&parent)
+        {
             entries.remove(&name);
             *mtime = time;
         }
@@ -300,7 +412,9 @@ impl Tree {
     }
 
     fn change(&mut self, new: &Attributes) {
-        let Some(inode) = self.inodes.get_mut(&new.id) else { return };
+        let Some(inode) = self.inodes.get_mut(&new.id) else {
+            return;
+        };
         inode.perm = new.perm.unwrap_or(inode.perm);
         inode.mtime = new.mtime.unwrap_or(inode.mtime);
         inode.atime = new.atime.unwrap_or(inode.atime);

@@ -8,7 +8,9 @@
 //! Source: Hadoop 3.3's WebHDFS documentation, and the answers of a real cluster.
 
 use flume_bench_hadoop::client_protocol::GetListingRequest;
-use flume_bench_hadoop::common::{DatanodeInfo, FileType, HdfsFileStatus, LocatedBlock, LocatedBlocks};
+use flume_bench_hadoop::common::{
+    DatanodeInfo, FileType, HdfsFileStatus, LocatedBlock, LocatedBlocks,
+};
 use serde_json::{Value, json};
 
 use super::NameNode;
@@ -22,11 +24,23 @@ pub(crate) const WEBHDFS: &str = "/webhdfs/v1";
 impl NameNode {
     pub(crate) fn web(&self, request: &Request) -> Reply {
         let outcome = match request.path.as_str() {
-            "/jmx" => Ok(Reply::Json(200, jmx(&lock(&self.state), request.get("qry").unwrap_or_default()))),
-            "/fault" => self.orders.take(&request.query).map(|()| Reply::Json(200, json!({"taken": true}))).map_err(|why| Exception::new("java.lang.IllegalArgumentException", why)),
+            "/jmx" => Ok(Reply::Json(
+                200,
+                jmx(&lock(&self.state), request.get("qry").unwrap_or_default()),
+            )),
+            "/fault" => self
+                .orders
+                .take(&request.query)
+                .map(|()| Reply::Json(200, json!({"taken": true})))
+                .map_err(|why| Exception::new("java.lang.IllegalArgumentException", why)),
             path => match path.strip_prefix(WEBHDFS) {
-                Some(path) if path.is_empty() || path.starts_with('/') => self.webhdfs(if path.is_empty() { "/" } else { path }, request),
-                _ => Err(Exception::new("java.io.FileNotFoundException", format!("{path}: there is /jmx, {WEBHDFS} and /fault"))),
+                Some(path) if path.is_empty() || path.starts_with('/') => {
+                    self.webhdfs(if path.is_empty() { "/" } else { path }, request)
+                }
+                _ => Err(Exception::new(
+                    "java.io.FileNotFoundException",
+                    format!("{path}: there is /jmx, {WEBHDFS} and /fault"),
+                )),
             },
         };
         outcome.unwrap_or_else(|refused| Reply::refusal(&refused))
@@ -37,7 +51,9 @@ impl NameNode {
         let operation = request.get("op").unwrap_or_default().to_ascii_uppercase();
         let value = match operation.as_str() {
             "GETFILESTATUS" => {
-                let status = state.file_info(path, false).ok_or_else(|| Exception::not_found(path))?;
+                let status = state
+                    .file_info(path, false)
+                    .ok_or_else(|| Exception::not_found(path))?;
                 json!({"FileStatus": file_status(&status)})
             }
             "LISTSTATUS" => list(&state, path)?,
@@ -45,31 +61,63 @@ impl NameNode {
                 let sum = state.summary(path)?;
                 json!({"ContentSummary": {"directoryCount": sum.directory_count, "fileCount": sum.file_count, "length": sum.length, "quota": -1, "spaceConsumed": sum.space_consumed, "spaceQuota": -1}})
             }
-            "GET_BLOCK_LOCATIONS" => json!({"LocatedBlocks": located_blocks(&range(&state, path, request)?)}),
+            "GET_BLOCK_LOCATIONS" => {
+                json!({"LocatedBlocks": located_blocks(&range(&state, path, request)?)})
+            }
             "GETFILEBLOCKLOCATIONS" => {
-                let blocks: Vec<_> = range(&state, path, request)?.blocks.iter().map(block_location).collect();
+                let blocks: Vec<_> = range(&state, path, request)?
+                    .blocks
+                    .iter()
+                    .map(block_location)
+                    .collect();
                 json!({"BlockLocations": {"BlockLocation": blocks}})
             }
             "OPEN" => return self.open(&state, path, request),
-            other => return Err(Exception::new("java.lang.IllegalArgumentException", format!("Invalid value for webhdfs parameter \"op\": No enum constant org.apache.hadoop.hdfs.web.resources.GetOpParam.Op.{other}"))),
+            other => {
+                return Err(Exception::new(
+                    "java.lang.IllegalArgumentException",
+                    format!(
+                        "Invalid value for webhdfs parameter \"op\": No enum constant org.apache.hadoop.hdfs.web.resources.GetOpParam.Op.{other}"
+                    ),
+                ));
+            }
         };
         Ok(Reply::Json(200, value))
     }
 
     fn open(&self, state: &State, path: &str, request: &Request) -> Result<Reply, Exception> {
         let inode = state.find(path)?;
-        let length = inode.file().ok_or_else(|| Exception::new("java.io.FileNotFoundException", format!("Path is not a file: {path}")))?.length();
+        let length = inode
+            .file()
+            .ok_or_else(|| {
+                Exception::new(
+                    "java.io.FileNotFoundException",
+                    format!("Path is not a file: {path}"),
+                )
+            })?
+            .length();
         let offset = number(request, "offset")?.unwrap_or(0);
         if offset >= length && length > 0 {
-            return Err(Exception::io(format!("Offset={offset} out of the range [0, {length}); OPEN, path={path}")));
+            return Err(Exception::io(format!(
+                "Offset={offset} out of the range [0, {length}); OPEN, path={path}"
+            )));
         }
         let located = state.block_locations(path, offset, 1)?;
         // A last block without a byte has no offset, and is asked for with the file's first one.
-        let block = located.blocks.iter().find(|block| block.offset + block.b.num_bytes() > offset);
+        let block = located
+            .blocks
+            .iter()
+            .find(|block| block.offset + block.b.num_bytes() > offset);
         let node = match block {
-            Some(block) => block.locs.first().cloned().ok_or_else(|| Exception::io("No active nodes contain this block"))?,
+            Some(block) => block
+                .locs
+                .first()
+                .cloned()
+                .ok_or_else(|| Exception::io("No active nodes contain this block"))?,
             None => {
-                let expected = located.last_block.and_then(|block| block.locs.into_iter().next());
+                let expected = located
+                    .last_block
+                    .and_then(|block| block.locs.into_iter().next());
                 expected.or_else(|| state.live().next().map(|node| node.info())).ok_or_else(|| Exception::io("Failed to find datanode, suggest to check cluster health. excludeDatanodes=null"))?
             }
         };
@@ -90,8 +138,15 @@ impl NameNode {
 
 /// A number among the parameters.
 pub(crate) fn number(request: &Request, key: &str) -> Result<Option<u64>, Exception> {
-    let Some(text) = request.get(key) else { return Ok(None) };
-    let wrong = || Exception::new("java.lang.IllegalArgumentException", format!("Invalid value for webhdfs parameter \"{key}\": {text:?} is no number"));
+    let Some(text) = request.get(key) else {
+        return Ok(None);
+    };
+    let wrong = || {
+        Exception::new(
+            "java.lang.IllegalArgumentException",
+            format!("Invalid value for webhdfs parameter \"{key}\": {text:?} is no number"),
+        )
+    };
     text.parse().map(Some).map_err(|_| wrong())
 }
 
@@ -105,10 +160,20 @@ fn list(state: &State, path: &str) -> Result<Value, Exception> {
     let mut entries = Vec::new();
     let mut start_after = Vec::new();
     loop {
-        let request = GetListingRequest { src: path.to_owned(), start_after, need_location: false };
-        let page = state.list(&request).ok_or_else(|| Exception::not_found(path))?;
+        let request = GetListingRequest {
+            src: path.to_owned(),
+            start_after,
+            need_location: false,
+        };
+        let page = state
+            .list(&request)
+            .ok_or_else(|| Exception::not_found(path))?;
         entries.extend(page.partial_listing.iter().map(file_status));
-        match page.partial_listing.last().filter(|_| page.remaining_entries > 0) {
+        match page
+            .partial_listing
+            .last()
+            .filter(|_| page.remaining_entries > 0)
+        {
             Some(last) => start_after = last.path.clone(),
             None => return Ok(json!({"FileStatuses": {"FileStatus": entries}})),
         }
@@ -181,7 +246,11 @@ fn location(node: &DatanodeInfo) -> Value {
 }
 
 fn block_location(block: &LocatedBlock) -> Value {
-    let names: Vec<_> = block.locs.iter().map(|node| format!("{}:{}", node.id.ip_addr, node.id.xfer_port)).collect();
+    let names: Vec<_> = block
+        .locs
+        .iter()
+        .map(|node| format!("{}:{}", node.id.ip_addr, node.id.xfer_port))
+        .collect();
     json!({
         "cachedHosts": [],
         "corrupt": false,

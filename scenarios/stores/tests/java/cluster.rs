@@ -15,12 +15,21 @@ const WORDS: &str = "FLUME_BENCH_TEST_STORE";
 /// Runs the store if this process is to be one.
 pub(crate) fn store_process() -> Option<ExitCode> {
     let words = std::env::var(WORDS).ok()?;
-    Some(flume_bench_stores::main(words.lines().map(OsString::from).collect::<Vec<_>>().into_iter()))
+    Some(flume_bench_stores::main(
+        words
+            .lines()
+            .map(OsString::from)
+            .collect::<Vec<_>>()
+            .into_iter(),
+    ))
 }
 
 fn store_command(words: &[String]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "store_process", "--nocapture"]).env(WORDS, words.join("\n")).stdin(Stdio::null());
+    command
+        .args(["--exact", "store_process", "--nocapture"])
+        .env(WORDS, words.join("\n"))
+        .stdin(Stdio::null());
     command
 }
 
@@ -34,7 +43,10 @@ pub(crate) fn jars(name: &str, probe: &str) -> Option<PathBuf> {
     if jars.join(probe).exists() {
         return Some(jars);
     }
-    assert!(std::env::var_os("CI").is_none(), "{probe} is missing: run ci/setup");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{probe} is missing: run ci/setup"
+    );
     eprintln!("SKIPPED: {probe} is missing; ci/setup brings it");
     None
 }
@@ -66,8 +78,13 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn start(datanodes: usize) -> Self {
         // All ports are held until all are known, so that none is given out twice.
-        let held: Vec<_> = (0..2 + 3 * datanodes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<_> = held.iter().map(|port| port.local_addr().unwrap().port()).collect();
+        let held: Vec<_> = (0..2 + 3 * datanodes)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let ports: Vec<_> = held
+            .iter()
+            .map(|port| port.local_addr().unwrap().port())
+            .collect();
         drop(held);
         let mut cluster = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -90,8 +107,16 @@ impl Cluster {
     }
 
     fn spawn(&self, name: &str, words: &[String]) -> Child {
-        let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
-        store_command(words).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("{name}.log")))
+            .unwrap();
+        store_command(words)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
     }
 
     pub(crate) fn start_namenode(&mut self) {
@@ -101,10 +126,15 @@ impl Cluster {
     }
 
     pub(crate) fn start_datanode(&mut self, n: usize) {
-        let ([data, ipc, http], rpc, dir) = (self.ports[n], self.rpc, self.path(&format!("datanode{n}")));
-        let words = format!("datanode --number {n} --announce 127.0.0.1 --data {data} --ipc {ipc} --http {http} --namenode 127.0.0.1:{rpc} --dir {dir}");
+        let ([data, ipc, http], rpc, dir) =
+            (self.ports[n], self.rpc, self.path(&format!("datanode{n}")));
+        let words = format!(
+            "datanode --number {n} --announce 127.0.0.1 --data {data} --ipc {ipc} --http {http} --namenode 127.0.0.1:{rpc} --dir {dir}"
+        );
         self.datanodes[n] = Some(self.spawn(&format!("datanode{n}"), &split(&words)));
-        wait_for("the DataNode's ports", Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", http)).is_ok());
+        wait_for("the DataNode's ports", Duration::from_secs(20), || {
+            TcpStream::connect(("127.0.0.1", http)).is_ok()
+        });
     }
 
     pub(crate) fn kill_namenode(&mut self) {
@@ -122,25 +152,40 @@ impl Cluster {
     pub(crate) fn wait_ready(&self, datanodes: usize) {
         wait_for("the cluster to be ready", Duration::from_secs(20), || {
             let path = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState";
-            let Some((200, _, body)) = get(self.http, path) else { return false };
+            let Some((200, _, body)) = get(self.http, path) else {
+                return false;
+            };
             let state: serde_json::Value = serde_json::from_slice(&body).unwrap();
-            state["beans"][0]["FSState"] == "Operational" && state["beans"][0]["NumLiveDataNodes"] == datanodes
+            state["beans"][0]["FSState"] == "Operational"
+                && state["beans"][0]["NumLiveDataNodes"] == datanodes
         });
     }
 
     /// An answer of the NameNode's WebHDFS.
     pub(crate) fn webhdfs(&self, path: &str, query: &str) -> (u16, serde_json::Value) {
-        let (status, _, body) = get(self.http, &format!("/webhdfs/v1{path}?{query}&user.name=test")).unwrap();
+        let (status, _, body) = get(
+            self.http,
+            &format!("/webhdfs/v1{path}?{query}&user.name=test"),
+        )
+        .unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
     /// Where the NameNode sends a reader of a file: port and target.
     pub(crate) fn redirect(&self, path: &str) -> Option<(u16, String)> {
-        let (status, headers, _) = get(self.http, &format!("/webhdfs/v1{path}?op=OPEN&user.name=test&offset=0"))?;
-        let location = headers.lines().find_map(|line| line.strip_prefix("Location: "))?;
+        let (status, headers, _) = get(
+            self.http,
+            &format!("/webhdfs/v1{path}?op=OPEN&user.name=test&offset=0"),
+        )?;
+        let location = headers
+            .lines()
+            .find_map(|line| line.strip_prefix("Location: "))?;
         assert_eq!(status, 307);
         let (authority, target) = location.strip_prefix("http://")?.split_once('/')?;
-        Some((authority.rsplit_once(':')?.1.parse().ok()?, format!("/{target}")))
+        Some((
+            authority.rsplit_once(':')?.1.parse().ok()?,
+            format!("/{target}"),
+        ))
     }
 
     /// Content of a file through WebHDFS.
@@ -152,27 +197,59 @@ impl Cluster {
 
     /// Gives an order to a server.
     pub(crate) fn order(&self, port: u16, query: &str) {
-        assert_eq!(get(port, &format!("/fault?{query}")).unwrap().0, 200, "{query}");
+        assert_eq!(
+            get(port, &format!("/fault?{query}")).unwrap().0,
+            200,
+            "{query}"
+        );
     }
 
     /// What `recover-leases` prints.
     pub(crate) fn recover_leases(&self, under: &str) -> Vec<serde_json::Value> {
-        let words = split(&format!("recover-leases --namenode 127.0.0.1:{} --under {under}", self.rpc));
-        let Output { status, stdout, stderr } = store_command(&words).output().unwrap();
+        let words = split(&format!(
+            "recover-leases --namenode 127.0.0.1:{} --under {under}",
+            self.rpc
+        ));
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = store_command(&words).output().unwrap();
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
         // The test runner around it prints lines of its own.
-        String::from_utf8(stdout).unwrap().lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect()
+        String::from_utf8(stdout)
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with('{'))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// An agent of Apache Flume, which runs `a1` of `flume.conf` in a directory.
     pub(crate) fn flume(&self, jars: &Path, conf: &Path) -> Process {
-        let log = File::options().create(true).append(true).open(self.dir.path().join("java.log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("java.log"))
+            .unwrap();
         let log4j2 = "<Configuration><Appenders><Console name=\"c\" target=\"SYSTEM_ERR\"><PatternLayout pattern=\"%d %p %c{1} %m%n\"/></Console></Appenders><Loggers><Root level=\"info\"><AppenderRef ref=\"c\"/></Root></Loggers></Configuration>";
         fs::write(conf.join("log4j2.xml"), log4j2).unwrap();
         let child = Command::new("java")
-            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-Djava.net.preferIPv4Stack=true", "-cp"])
+            .args([
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-Xmx256m",
+                "-Djava.net.preferIPv4Stack=true",
+                "-cp",
+            ])
             .arg(format!("{}:{}/*", conf.display(), jars.display()))
-            .args(["org.apache.flume.node.Application", "-n", "a1", "--no-reload-conf", "-f"])
+            .args([
+                "org.apache.flume.node.Application",
+                "-n",
+                "a1",
+                "--no-reload-conf",
+                "-f",
+            ])
             .arg(conf.join("flume.conf"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -204,7 +281,9 @@ pub(crate) fn find_directory(cluster: &Cluster, path: &str) -> String {
     let mut found = String::new();
     wait_for("a directory", Duration::from_secs(60), || {
         let listed = cluster.webhdfs(path, "op=LISTSTATUS").1;
-        let name = listed["FileStatuses"]["FileStatus"][0]["pathSuffix"].as_str().unwrap_or_default();
+        let name = listed["FileStatuses"]["FileStatus"][0]["pathSuffix"]
+            .as_str()
+            .unwrap_or_default();
         found = format!("{path}/{name}");
         !name.is_empty()
     });
@@ -234,7 +313,9 @@ impl Drop for Process {
 /// Status, headers and body of a GET.
 pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String, Vec<u8>)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
@@ -264,7 +345,13 @@ impl Done {
 
     /// Asserts that it failed, and says why.
     pub(crate) fn refused(self, why: &str) {
-        assert!(self.code != 0 && self.err.contains(why), "expected {why:?}: {} {} {}", self.code, self.text(), self.err);
+        assert!(
+            self.code != 0 && self.err.contains(why),
+            "expected {why:?}: {} {} {}",
+            self.code,
+            self.text(),
+            self.err
+        );
     }
 }
 
@@ -281,14 +368,27 @@ impl Java {
         fs::create_dir_all(&conf).unwrap();
         let name = format!("hdfs://127.0.0.1:{}", cluster.rpc);
         fs::write(conf.join("core-site.xml"), xml(&[("fs.defaultFS", &name)])).unwrap();
-        let standard = [("dfs.client.use.datanode.hostname", "true"), ("dfs.blocksize", "1048576")];
+        let standard = [
+            ("dfs.client.use.datanode.hostname", "true"),
+            ("dfs.blocksize", "1048576"),
+        ];
         fs::write(conf.join("hdfs-site.xml"), xml(&[&standard, site].concat())).unwrap();
         let log4j = "log4j.rootLogger=WARN,stderr\nlog4j.appender.stderr=org.apache.log4j.ConsoleAppender\nlog4j.appender.stderr.target=System.err\nlog4j.appender.stderr.layout=org.apache.log4j.SimpleLayout\n";
         fs::write(conf.join("log4j.properties"), log4j).unwrap();
-        let log = File::options().create(true).append(true).open(cluster.dir.path().join("java.log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(cluster.dir.path().join("java.log"))
+            .unwrap();
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java/Driver.java");
         let mut child = Command::new("java")
-            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-Djava.net.preferIPv4Stack=true", "-cp"])
+            .args([
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-Xmx256m",
+                "-Djava.net.preferIPv4Stack=true",
+                "-cp",
+            ])
             .arg(format!("{}:{}/*", conf.display(), jars.display()))
             .arg(driver)
             .stdin(Stdio::piped())
@@ -296,7 +396,11 @@ impl Java {
             .stderr(log)
             .spawn()
             .expect("a JDK is needed for these tests");
-        Self { to: child.stdin.take(), from: child.stdout.take().unwrap(), child }
+        Self {
+            to: child.stdin.take(),
+            from: child.stdout.take().unwrap(),
+            child,
+        }
     }
 
     /// Runs a command to its end.
@@ -356,6 +460,11 @@ impl Drop for Java {
 }
 
 fn xml(properties: &[(&str, &str)]) -> String {
-    let properties: String = properties.iter().map(|(name, value)| format!("<property><name>{name}</name><value>{value}</value></property>\n")).collect();
+    let properties: String = properties
+        .iter()
+        .map(|(name, value)| {
+            format!("<property><name>{name}</name><value>{value}</value></property>\n")
+        })
+        .collect();
     format!("<configuration>\n{properties}</configuration>\n")
 }
