@@ -221,11 +221,11 @@ impl Evidence<'_> {
 
     /// Why the last scan of the store is missing or not complete.
     fn scan_error(&self) -> Option<String> {
-        let scans = self.history.iter().filter_map(|line| match &line.entry {
+        let mut scans = self.history.iter().filter_map(|line| match &line.entry {
             Entry::FinalScan { error, .. } => Some(error),
             _ => None,
         });
-        match scans.last() {
+        match scans.next_back() {
             Some(error) => error.clone(),
             None => Some("there was none".into()),
         }

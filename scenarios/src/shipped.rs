@@ -96,12 +96,9 @@ pub fn summaries() -> Vec<(&'static str, String)> {
                 .take_while(|line| !line.is_empty())
                 .collect();
             let text = comment.join(" ");
-            let sentence = text
-                .split_inclusive(['.', '?'])
-                .next()
-                .unwrap_or("")
-                .trim()
-                .to_owned();
+            // A full stop ends a sentence only before a space: 1.5 s and hdfs.path have dots too.
+            let end = [". ", "? ", ": "].iter().filter_map(|end| text.find(end)).min();
+            let sentence = text[..end.unwrap_or(text.len())].trim_end_matches('.').to_owned();
             (name, sentence)
         })
         .collect()

@@ -1,5 +1,7 @@
 //! The rules of the house that a compiler does not see.
 
+#![expect(clippy::unwrap_used, reason = "it is a test")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

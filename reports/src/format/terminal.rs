@@ -87,7 +87,7 @@ fn head(page: &mut Page, record: &RunRecord) {
     );
     page.entry(
         "run",
-        &format!("{}, seed {}", record.identity.run, record.identity.seed),
+        &format!("{:016x}, seed {}", record.identity.run.0, record.identity.seed),
     );
 }
 
@@ -465,7 +465,7 @@ fn caveats(page: &mut Page, record: &RunRecord, input: &Input<'_>) {
         ));
     }
     for warning in &all {
-        page.item(&format!("{} {}", warning.message, warning.remedy));
+        page.item(&format!("{}: {}", warning.message.trim_end_matches('.'), warning.remedy));
     }
 }
 

@@ -1,6 +1,8 @@
 //! The judge is judged: every decoy by the whole run. The decoy's own tally, the closed form and
 //! the report agree to the event.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
+
 #[path = "common/bench.rs"]
 mod bench;
 

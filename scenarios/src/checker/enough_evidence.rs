@@ -22,6 +22,8 @@ pub(super) static CHECKER: Checker = Checker {
 const LEAST_OWED: u64 = 1_000;
 /// After the heal of a store's outage the receiver may need so long to read again.
 const RECEIVER_RECOVERS: i64 = 10_000_000;
+/// A look at the store that a fault interrupts may have begun so long before it.
+const LOOK_TAKES: i64 = 5_000_000;
 /// A receiver may be blind for so long without anything being wrong: one slow look.
 const BLIND_FOR: i64 = 1_000_000;
 
@@ -112,13 +114,11 @@ pub fn unexplained_blindness<'e>(
     evidence.blind.iter().filter(|(from, to, _)| {
         let explained = evidence.strikes.iter().any(|strike| {
             let healed = strike.healed.unwrap_or(i64::MAX - RECEIVER_RECOVERS);
-            let kind = evidence
-                .scenario
-                .faults
-                .get(strike.index)
-                .map_or("", |fault| fault.kind);
-            matches!(kind, "outage" | "kill" | "pause")
-                && *from >= strike.injected - BLIND_FOR
+            let plan = evidence.scenario.faults.get(strike.index);
+            let target = plan.and_then(|plan| plan.table.get("target")?.as_str());
+            // What happens to the agent keeps nobody from reading the store.
+            target.is_some_and(|target| target != "agent")
+                && *from >= strike.injected - LOOK_TAKES
                 && *to <= healed + RECEIVER_RECOVERS
         });
         to - from > BLIND_FOR && !explained

@@ -23,6 +23,9 @@ pub(crate) const FILE: &str = "facts.json";
 pub struct Facts {
     /// The run id.
     pub run: Text64,
+    /// The scenario's name.
+    #[serde(default)]
+    pub scenario: String,
     /// The command line.
     pub command_line: Vec<String>,
     /// The command that repeats the run.
@@ -64,6 +67,7 @@ pub fn gather(scenario: &Scenario, run: u64, command_line: &[String], tools: &To
     );
     Facts {
         run: Text64(run),
+        scenario: scenario.name.clone(),
         command_line: command_line.to_vec(),
         repeat: repeat(scenario, command_line),
         description: description(&scenario.text),
@@ -123,7 +127,7 @@ impl Facts {
         Environment {
             identity: Identity {
                 run: self.run,
-                scenario: scenario.name.clone(),
+                scenario: if self.scenario.is_empty() { scenario.name.clone() } else { self.scenario.clone() },
                 description: self.description.clone(),
                 files: self.files.clone(),
                 seed: Text64(scenario.seed),

@@ -43,12 +43,15 @@ pub struct Observed {
     pub stored_per_s: u64,
 }
 
+/// The columns that were written, and how many rows.
+pub type Written = (Vec<String>, u64);
+
 /// Runs the sampler in a thread until it is dropped or finished.
 #[derive(Debug)]
 pub struct Sampler {
     stop: Arc<AtomicBool>,
     observed: Arc<Mutex<Observed>>,
-    thread: Option<JoinHandle<io::Result<(Vec<String>, u64)>>>,
+    thread: Option<JoinHandle<io::Result<Written>>>,
 }
 
 /// What the sampler looks at.
@@ -129,7 +132,7 @@ impl Sampler {
     }
 
     /// Stops it: the columns and the number of rows.
-    pub fn finish(mut self) -> io::Result<(Vec<String>, u64)> {
+    pub fn finish(mut self) -> io::Result<Written> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,

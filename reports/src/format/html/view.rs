@@ -47,7 +47,7 @@ pub(super) fn context(input: &Input<'_>, style: &str) -> Result<Value, Error> {
         files => files(record),
         artefacts => artefacts(record),
         repeat => record.repeat.clone(),
-        run => record.identity.run.to_string(),
+        run => format!("{:016x}", record.identity.run.0),
         seed => record.identity.seed.to_string(),
         exit_code => record.exit_code.code(),
         exit_meaning => record.exit_code.meaning(),
