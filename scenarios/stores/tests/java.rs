@@ -437,9 +437,13 @@ fn misbehaviour_on_order() {
     cluster.order(cluster.http, "safe_mode=off");
     java.fs(&["-mkdir", "/m/d"]).well();
     // The DataNode refuses pipelines, resets them, or keeps its acknowledgements to itself.
-    for order in ["set_up=refuse", "packets=reset", "acks=stall"] {
+    for (order, outcome) in [
+        ("set_up=refuse", "1 node(s) are excluded in this operation"),
+        ("packets=reset", "are bad. Aborting"),
+        ("acks=stall", "are bad. Aborting"),
+    ] {
         cluster.order(datanode, order);
-        java.fs(&["-put", &file, "/m/4"]).refused("");
+        java.fs(&["-put", &file, "/m/4"]).refused(outcome);
         cluster.order(datanode, "clear=1");
         java.fs(&["-put", "-f", &file, "/m/4"]).well();
         java.fs(&["-rm", "/m/4"]).well();

@@ -199,6 +199,12 @@ impl State {
             self.close_recovered(file);
             return Ok(true);
         }
+        self.begin_recovery(file, last.id, holders);
+        Ok(false)
+    }
+
+    /// Shuts out the old writer, and has those that live freeze the block.
+    fn begin_recovery(&mut self, file: u64, block: u64, holders: Vec<Holder>) {
         let holders: Vec<String> = holders
             .into_iter()
             .map(|holder| holder.node)
@@ -216,7 +222,7 @@ impl State {
             self.commit(Edit::Recover { file, stamp });
         }
         if holders.is_empty() {
-            return Ok(false);
+            return;
         }
         let mut found = BTreeMap::new();
         for holder in holders {
@@ -224,7 +230,7 @@ impl State {
                 continue;
             };
             node.orders.freeze.push(link::Recovery {
-                block: last.id,
+                block,
                 stamp,
                 ..link::Recovery::default()
             });
@@ -233,14 +239,13 @@ impl State {
         self.recoveries.insert(
             file,
             Recovery {
-                block: last.id,
+                block,
                 stamp,
                 found,
                 sealing: false,
                 moved: Instant::now(),
             },
         );
-        Ok(false)
     }
 
     /// Takes down what a DataNode has found of a frozen block.

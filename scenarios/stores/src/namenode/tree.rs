@@ -197,6 +197,39 @@ impl Tree {
                 );
             }
             Edit::Create(create) => return self.create(create),
+            Edit::Rename {
+                id,
+                parent,
+                name,
+                over,
+                time,
+                call,
+            } => {
+                let gone = over
+                    .map(|over| self.remove(over, *time))
+                    .unwrap_or_default();
+                self.rename(*id, *parent, name, *time);
+                self.remember(call);
+                return gone;
+            }
+            Edit::Delete { id, time, call } => {
+                self.remember(call);
+                return self.remove(*id, *time);
+            }
+            Edit::Attributes(attributes) => self.change(attributes),
+            Edit::AddBlock { .. }
+            | Edit::Block { .. }
+            | Edit::DropBlock { .. }
+            | Edit::Stamp { .. }
+            | Edit::Recover { .. }
+            | Edit::Close { .. } => return self.apply_to_open(edit),
+        }
+        Vec::new()
+    }
+
+    /// Carries out an edit of a file that is open.
+    fn apply_to_open(&mut self, edit: &Edit) -> Vec<Block> {
+        match edit {
             Edit::AddBlock { file, block, stamp } => {
                 self.last_block = self.last_block.max(*block);
                 self.last_stamp = self.last_stamp.max(*stamp);
@@ -252,40 +285,23 @@ impl Tree {
                     content.holder = Some(RECOVERER.to_owned());
                 }
             }
-            Edit::Close { file, time } => {
-                if let Some(content) = self.content(*file) {
-                    content.holder = None;
-                    content
-                        .blocks
-                        .iter_mut()
-                        .for_each(|block| block.committed = true);
-                }
-                if let Some(inode) = self.inodes.get_mut(file) {
-                    inode.mtime = *time;
-                }
-            }
-            Edit::Rename {
-                id,
-                parent,
-                name,
-                over,
-                time,
-                call,
-            } => {
-                let gone = over
-                    .map(|over| self.remove(over, *time))
-                    .unwrap_or_default();
-                self.rename(*id, *parent, name, *time);
-                self.remember(call);
-                return gone;
-            }
-            Edit::Delete { id, time, call } => {
-                self.remember(call);
-                return self.remove(*id, *time);
-            }
-            Edit::Attributes(attributes) => self.change(attributes),
+            Edit::Close { file, time } => self.close(*file, *time),
+            // The others are `apply`'s own.
+            _ => {}
         }
         Vec::new()
+    }
+
+    fn close(&mut self, file: u64, time: u64) {
+        if let Some(content) = self.content(file) {
+            content.holder = None;
+            for block in &mut content.blocks {
+                block.committed = true;
+            }
+        }
+        if let Some(inode) = self.inodes.get_mut(&file) {
+            inode.mtime = time;
+        }
     }
 
     fn create(&mut self, create: &Create) -> Vec<Block> {
