@@ -29,6 +29,7 @@ shipped![
     "kinds/fan-out.toml",
     "kinds/flume-datanode-kill.toml",
     "kinds/flume-dead-exec.toml",
+    "kinds/flume-file-channel.conf",
     "kinds/flume-memory-kill.conf",
     "kinds/flume-memory-kill.toml",
     "kinds/flume-orphan.toml",

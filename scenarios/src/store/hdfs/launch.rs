@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -208,12 +208,7 @@ fn start_embedded(
             "--dir",
         ]));
         argv.push(directory(&role).to_string_lossy().into_owned());
-        start_node(
-            world,
-            &role,
-            argv,
-            jmx_ready(namenode.http, usize::from(node.number)),
-        )?;
+        start_node(world, &role, argv, node_ready(namenode.http, *node))?;
     }
     Ok(())
 }
@@ -266,12 +261,7 @@ fn start_jvms(
             "org.apache.hadoop.hdfs.server.datanode.DataNode",
             &[],
         );
-        start_node(
-            world,
-            &role,
-            argv,
-            jmx_ready(namenode.http, usize::from(node.number)),
-        )?;
+        start_node(world, &role, argv, node_ready(namenode.http, *node))?;
     }
     Ok(())
 }
@@ -362,9 +352,27 @@ fn prepare_conf(
     Ok(conf)
 }
 
+/// Ready when the NameNode counts this DataNode among the living, and it answers itself: for some
+/// seconds after its death the NameNode still believes in it, which would make a restart look done
+/// before it has begun.
+fn node_ready(http: u16, node: DataNode) -> Ready {
+    let counted = namenode_counts(http, usize::from(node.number));
+    Ready::when(Duration::from_secs(60), move || {
+        let answers = |port: u16| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
+        };
+        answers(node.data) && answers(node.http) && counted()
+    })
+}
+
 /// Ready when the NameNode says that it works and knows so many living DataNodes.
 fn jmx_ready(http: u16, live: usize) -> Ready {
-    Ready::when(Duration::from_secs(60), move || {
+    Ready::when(Duration::from_secs(60), namenode_counts(http, live))
+}
+
+fn namenode_counts(http: u16, live: usize) -> impl Fn() -> bool + Send + Sync + 'static {
+    move || {
         let url = format!(
             "http://127.0.0.1:{http}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
         );
@@ -376,7 +384,7 @@ fn jmx_ready(http: u16, live: usize) -> Ready {
         bean["FSState"] == "Operational"
             && bean["NumLiveDataNodes"].as_u64().unwrap_or(0) >= live as u64
             || (live == 0 && bean["FSState"].is_string())
-    })
+    }
 }
 
 /// Asks for a listing once. A JVM loads half its web server at the first question, and that must
