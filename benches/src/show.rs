@@ -48,7 +48,7 @@ fn arm(arm: &ArmFigures) -> String {
         arm.name,
         spread(arm.per_second, big),
         arm.unit,
-        spread(arm.cpu_ns, |ns| figure(ns))
+        spread(arm.cpu_ns, figure)
     )
 }
 

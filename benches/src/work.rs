@@ -2,11 +2,12 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`binary`] | the program `flume-bench`, and children in general |
 //! | [`channel`] | events put into and taken out of a channel of the engine |
-//! | [`naive`] | the arm that `mem-100` is compared with: a map and a vector for each event |
 //! | [`disk`] | what the disk is worth, and the bare loop of writes and syncs |
 //! | [`java`] | Apache Flume's channels in a JVM |
-//! | [`binary`] | the program `flume-bench` as a child |
+//! | [`load`] | the generator alone, watched |
+//! | [`naive`] | the arm that `mem-100` is compared with: a map and a vector for each event |
 
 pub mod binary;
 pub mod channel;

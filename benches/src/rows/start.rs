@@ -4,11 +4,9 @@
 //! or error. The run is then interrupted; three of them, and the slowest counts.
 
 use std::io::Read;
-use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::{Options, Row};
@@ -28,7 +26,8 @@ pub(super) static ROW: Row = Row {
 };
 
 const RUNS: usize = 3;
-const PATIENCE_MS: u16 = 20_000;
+/// How long the first line may take before the row gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> {
     let mut outcome = Outcome::new(ROW.name);
@@ -66,15 +65,13 @@ fn first_line(options: &Options) -> Result<f64, BenchError> {
     drop(command);
     let (mut line, mut bytes) = (Vec::new(), [0; 512]);
     while !line.contains(&b'\n') {
-        let left = Duration::from_millis(PATIENCE_MS.into()).saturating_sub(start.elapsed());
-        let mut wanted = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        let ready = poll(&mut wanted, timeout).unwrap_or(0);
-        let count = match ready {
-            0 => 0,
-            _ => reader
+        let left = PATIENCE.saturating_sub(start.elapsed());
+        let count = if binary::readable(&reader, left) {
+            reader
                 .read(&mut bytes)
-                .map_err(BenchError::system("read from flume-bench"))?,
+                .map_err(BenchError::system("read from flume-bench"))?
+        } else {
+            0
         };
         if count == 0 {
             return Err(BenchError::Wrong {
@@ -85,8 +82,9 @@ fn first_line(options: &Options) -> Result<f64, BenchError> {
         line.extend_from_slice(bytes.get(..count).unwrap_or_default());
     }
     let seconds = start.elapsed().as_secs_f64();
-    // It heals and ends what it started; with nobody reading it must not block on a full pipe.
-    drop(reader);
+    // It heals and ends what it started. The pipe holds what it says meanwhile: it is closed later,
+    // because a run that cannot say a thing any more might end in another way.
     process.stop(Signal::SIGINT);
+    drop(reader);
     Ok(seconds)
 }

@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -32,6 +34,13 @@ pub fn flume_bench() -> Result<PathBuf, BenchError> {
             what: "the program flume-bench".to_owned(),
             remedy: "`cargo build --release` builds it; $FLUME_BENCH_BIN names another".to_owned(),
         })
+}
+
+/// Waits until there is something to read from a pipe, or it has ended. Whether there is.
+pub fn readable(pipe: &impl AsFd, patience: Duration) -> bool {
+    let mut wanted = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+    poll(&mut wanted, timeout).is_ok_and(|ready| ready > 0)
 }
 
 /// A child. Dropped, it is asked to end, and ended if it does not.

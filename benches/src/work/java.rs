@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use super::binary::Process;
+use super::binary::{Process, readable};
 use crate::outcome::BenchError;
 use crate::pairs::Work;
 
 const DRIVER: &str = include_str!("../../java/Channels.java");
+/// How long a JVM may take to start, or for a round beyond all reason.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A JVM with one of Flume's channels.
 #[derive(Debug)]
@@ -103,6 +105,13 @@ impl Flume {
     }
 
     fn line(&mut self) -> Result<String, BenchError> {
+        // A line is the answer to a question, so nothing is left in the buffer from the one before.
+        if !readable(self.output.get_ref(), PATIENCE) {
+            return Err(BenchError::Wrong {
+                what: "wait for the JVM",
+                why: format!("it said nothing for {PATIENCE:?}"),
+            });
+        }
         let mut line = String::new();
         self.output
             .read_line(&mut line)
