@@ -4,7 +4,12 @@
 //! Needs Java and the jars of both (`ci/setup hdfs flume`). Without them the test says so and passes,
 //! except in CI, where it fails.
 
-#![expect(clippy::print_stderr, reason = "it says what it leaves out")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "it is a test, and says what it leaves out"
+)]
 
 #[path = "common/needs.rs"]
 mod needs;

@@ -1,5 +1,7 @@
 //! Thirty real SIGKILLs under load: a file channel loses nothing that was acknowledged.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
+
 #[path = "common/shipped.rs"]
 mod shipped;
 

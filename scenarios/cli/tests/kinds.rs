@@ -1,7 +1,12 @@
 //! Every kind there is has a shipped scenario that uses it, and every shipped scenario ends as its
 //! comment says. The quick ones are run here; those that take longer have tests of their own.
 
-#![expect(clippy::print_stderr, reason = "it says what it leaves out")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "it is a test, and says what it leaves out"
+)]
 
 #[path = "common/needs.rs"]
 mod needs;
