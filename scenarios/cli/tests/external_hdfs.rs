@@ -4,7 +4,7 @@
 //! Needs Java and Hadoop's jars (`ci/setup hdfs`). Without them the test says so and passes, except
 //! in CI, where it fails.
 
-#![expect(clippy::print_stderr, reason = "it says what it leaves out")]
+#![expect(clippy::unwrap_used, reason = "it is a test")]
 
 #[path = "external_hdfs/cluster.rs"]
 mod cluster;

@@ -4,6 +4,8 @@
 //! Whether anything is left is asked of `/proc`: everything a run starts carries the run's mark in
 //! its environment, so what is found here was looked for in another way than the harness's own.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
+
 #[path = "interruption/harness.rs"]
 mod harness;
 

@@ -232,7 +232,18 @@ impl World {
             .registry
             .spawn(&spawn)
             .map_err(|error| error.to_string())?;
-        match process.wait(within) {
+        let deadline = Instant::now() + within;
+        let ended = loop {
+            let ended = process.wait(Duration::from_millis(20));
+            if ended.is_some() || Instant::now() >= deadline {
+                break ended;
+            }
+            if self.interrupted() {
+                let _ = process.stop(Duration::from_secs(1));
+                return Err(format!("interrupted while {role} ran"));
+            }
+        };
+        match ended {
             Some(ended) if ended.exit == Exit::Code(0) => Ok(()),
             Some(ended) => Err(format!(
                 "{role}: {}; its log: {}{}",
