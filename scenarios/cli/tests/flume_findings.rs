@@ -139,15 +139,19 @@ fn judged(name: &str, arguments: &[&str]) -> Ran {
     ran
 }
 
-/// A fault that strikes before the sink has opened its first file shows nothing. On a busy machine a
-/// JVM may take that long, so a run without the finding is done again with a longer warm-up.
+/// A fault shows nothing when it strikes before the sink has opened its first file, or between two
+/// files. On a busy machine a JVM is that slow, so a run without the finding is done again with a
+/// longer warm-up; a run that lost something never is.
 fn once_its_sink_works(name: &str) -> Ran {
-    let ran = shipped::run(name, &[]);
-    if ran.code == 1 && ran.count("unpublished") > 0 && ran.count("lost") == 0 {
-        return ran;
+    for warm_up in ["15s", "31s"] {
+        let ran = shipped::run(name, &["--set", &format!("phases.warm_up={warm_up}")]);
+        assert_eq!(ran.count("lost"), 0, "{}", ran.output);
+        if ran.code == shipped::expected(name, "flume") && ran.count("unpublished") > 0 {
+            return ran;
+        }
+        eprintln!("once more, with a longer warm-up: {}", ran.output);
     }
-    eprintln!("once more, with a longer warm-up: {}", ran.output);
-    judged(name, &["--set", "phases.warm_up=45s"])
+    judged(name, &["--set", "phases.warm_up=47s"])
 }
 
 fn checker(ran: &Ran, name: &str) -> String {
