@@ -77,16 +77,20 @@ fn check(check: &Check) -> String {
     };
     let met = if check.is_met { "met" } else { "MISSED" };
     let (what, seen, unit) = (&check.what, figure(check.figure), check.unit);
-    format!("{what}: {seen} {unit}, limit {limit}: {met}")
+    if unit.is_empty() {
+        format!("{what}: {seen}, limit {limit}: {met}")
+    } else {
+        format!("{what}: {seen} {unit}, limit {limit}: {met}")
+    }
 }
 
-/// Three significant digits, at least as many as the whole part has.
+/// Three or four digits, and the whole part in any case.
 fn figure(figure: f64) -> String {
     let whole = figure.abs();
     match whole {
         _ if whole >= 100.0 => format!("{figure:.0}"),
         _ if whole >= 10.0 => format!("{figure:.1}"),
-        _ if whole >= 1.0 || whole == 0.0 => format!("{figure:.2}"),
+        _ if whole >= 1.0 || whole == 0.0 => format!("{figure:.3}"),
         _ => format!("{figure:.4}"),
     }
 }

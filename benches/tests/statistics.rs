@@ -71,10 +71,15 @@ fn work(units: u64, millis: u64) -> Result<Work, BenchError> {
 }
 
 /// Seven pairs or more; the first arm takes what `millis` says, the second always 10 ms.
-fn compared(others: &[f64], millis: &[u64], ratio: Ratio, limit: Limit) -> Outcome {
+fn compared(
+    others: &[f64],
+    millis: &[u64],
+    ratio: Ratio,
+    limit: Limit,
+) -> Result<Outcome, BenchError> {
     let mut outcome = Outcome::new("test");
     let mut times = millis.iter().cycle();
-    let mut first = || work(1_000, *times.next().unwrap());
+    let mut first = || work(1_000, times.next().copied().unwrap_or(1));
     let mut second = || work(1_000, 10);
     let plan = Plan {
         ratio,
@@ -92,15 +97,15 @@ fn compared(others: &[f64], millis: &[u64], ratio: Ratio, limit: Limit) -> Outco
             run: &mut second,
         },
     );
-    compare(&mut outcome, &plan, limit, &mut Script::new(&script), arms).unwrap();
-    outcome
+    compare(&mut outcome, &plan, limit, &mut Script::new(&script), arms)?;
+    Ok(outcome)
 }
 
 #[test]
 fn the_ratio_is_the_median_of_the_pairs_ratios() {
     let quiet = [0.0; 7];
     let times = [5, 4, 2, 5, 5, 10, 20];
-    let outcome = compared(&quiet, &times, Ratio::Rates, Limit::AtLeast(2.0));
+    let outcome = compared(&quiet, &times, Ratio::Rates, Limit::AtLeast(2.0)).unwrap();
     let pairs = outcome.pairs.as_ref().unwrap();
     let ratio = pairs.ratio;
     assert_eq!((ratio.median, ratio.min, ratio.max), (2.0, 0.5, 5.0));
@@ -108,9 +113,9 @@ fn the_ratio_is_the_median_of_the_pairs_ratios() {
     assert_eq!(outcome.verdict(), Verdict::Pass);
     assert_eq!(outcome.arms[1].per_second.median, 100_000.0);
     assert_eq!(outcome.arms[1].cpu_ns.median, 20_000.0);
-    let missed = compared(&quiet, &times, Ratio::Rates, Limit::AtLeast(2.01));
+    let missed = compared(&quiet, &times, Ratio::Rates, Limit::AtLeast(2.01)).unwrap();
     assert_eq!(missed.verdict(), Verdict::Fail);
-    let of_times = compared(&quiet, &times, Ratio::Times, Limit::AtMost(0.5));
+    let of_times = compared(&quiet, &times, Ratio::Times, Limit::AtMost(0.5)).unwrap();
     assert_eq!(of_times.pairs.as_ref().unwrap().ratio.median, 0.5);
     assert_eq!(of_times.verdict(), Verdict::Pass);
 }
@@ -121,7 +126,7 @@ fn disturbed_pairs_are_run_again_and_counted() {
     others.extend([0.05; 5]);
     // The disturbed pairs, second and fourth, would have spoilt the ratio.
     let times = [10, 1, 10, 1, 10, 10, 10, 10, 10];
-    let outcome = compared(&others, &times, Ratio::Rates, Limit::Within(1.0, 0.05));
+    let outcome = compared(&others, &times, Ratio::Rates, Limit::Within(1.0, 0.05)).unwrap();
     let pairs = outcome.pairs.as_ref().unwrap();
     assert_eq!((pairs.counted, pairs.repeated, pairs.dirty), (7, 2, false));
     assert_eq!((pairs.ratio.min, pairs.ratio.max), (1.0, 1.0));
@@ -132,7 +137,8 @@ fn disturbed_pairs_are_run_again_and_counted() {
 
 #[test]
 fn a_machine_that_is_never_quiet_gives_figures_and_no_verdict() {
-    let outcome = compared(&[0.6; 40], &[10], Ratio::Rates, Limit::Within(1.0, 0.05));
+    let limit = Limit::Within(1.0, 0.05);
+    let outcome = compared(&[0.6; 40], &[10], Ratio::Rates, limit).unwrap();
     let pairs = outcome.pairs.as_ref().unwrap();
     assert_eq!((pairs.counted, pairs.dirty), (21, true));
     assert!(outcome.checks[0].is_met);

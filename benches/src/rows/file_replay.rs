@@ -1,6 +1,8 @@
 //! `file-replay`: how long does a start take with a log of 1 GiB?
 //!
-//! The log is what a killed agent leaves at worst: no checkpoint at all, half of the events taken.
+//! The log is what a killed agent leaves at worst: half of the events are taken, but not the oldest
+//! ones, which a sink still holds, so that no segment is done with; and there is no checkpoint, which
+//! is removed before every start.
 //! The other arm reads the same files from end to end, a megabyte at a time, and computes their
 //! CRC32C. Both find the files in the page cache. Each start is of a process that was killed, so
 //! nothing is put in order between two of them but what a start itself puts in order.
@@ -47,6 +49,7 @@ fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> 
     let files = files(&directory.path().join("data"))?;
     let bytes = read(&files)?;
     let mut open = || {
+        forget(directory.path())?;
         let file = channel::closed_file(directory.path(), &KILLED)?;
         let work = Work::measure(|| {
             file.open()
@@ -88,11 +91,16 @@ fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> 
     Ok(outcome)
 }
 
-/// Puts `log` bytes of events and takes every second transaction; answers how many are left.
+/// Puts `log` bytes of events and takes every second transaction but the first; answers how many
+/// events are left.
 fn fill(directory: &Path, log: u64) -> Result<u64, BenchError> {
     let file = channel::file(directory, &KILLED)?;
     let (mut builder, body) = (BatchBuilder::new(), body());
-    let (mut written, mut left) = (0, 0);
+    let (mut written, mut left) = (0, TRANSACTION as u64);
+    channel::put(&file, &channel::batch(&mut builder, &body)?)?;
+    let held = file
+        .take(TRANSACTION, Duration::ZERO)
+        .map_err(BenchError::wrong("take the oldest events"))?;
     while written < log {
         for _ in 0..2 {
             let batch = channel::batch(&mut builder, &body)?;
@@ -102,8 +110,20 @@ fn fill(directory: &Path, log: u64) -> Result<u64, BenchError> {
         }
         left -= channel::take(&file, Duration::ZERO)?;
     }
+    drop(held);
     file.close();
     Ok(left)
+}
+
+/// Removes the checkpoint.
+fn forget(directory: &Path) -> Result<(), BenchError> {
+    let path = directory.join("checkpoint/checkpoint");
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(BenchError::file("remove", &path)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The files of the log, without its lock.
