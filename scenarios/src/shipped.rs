@@ -98,8 +98,13 @@ pub fn summaries() -> Vec<(&'static str, String)> {
                 .collect();
             let text = comment.join(" ");
             // A full stop ends a sentence only before a space: 1.5 s and hdfs.path have dots too.
-            let end = [". ", "? ", ": "].iter().filter_map(|end| text.find(end)).min();
-            let sentence = text[..end.unwrap_or(text.len())].trim_end_matches('.').to_owned();
+            let end = [". ", "? ", ": "]
+                .iter()
+                .filter_map(|end| text.find(end))
+                .min();
+            let sentence = text[..end.unwrap_or(text.len())]
+                .trim_end_matches('.')
+                .to_owned();
             (name, sentence)
         })
         .collect()

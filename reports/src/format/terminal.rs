@@ -87,7 +87,10 @@ fn head(page: &mut Page, record: &RunRecord) {
     );
     page.entry(
         "run",
-        &format!("{:016x}, seed {}", record.identity.run.0, record.identity.seed),
+        &format!(
+            "{:016x}, seed {}",
+            record.identity.run.0, record.identity.seed
+        ),
     );
 }
 
@@ -465,7 +468,11 @@ fn caveats(page: &mut Page, record: &RunRecord, input: &Input<'_>) {
         ));
     }
     for warning in &all {
-        page.item(&format!("{}: {}", warning.message.trim_end_matches('.'), warning.remedy));
+        page.item(&format!(
+            "{}: {}",
+            warning.message.trim_end_matches('.'),
+            warning.remedy
+        ));
     }
 }
 

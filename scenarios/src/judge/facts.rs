@@ -127,7 +127,11 @@ impl Facts {
         Environment {
             identity: Identity {
                 run: self.run,
-                scenario: if self.scenario.is_empty() { scenario.name.clone() } else { self.scenario.clone() },
+                scenario: if self.scenario.is_empty() {
+                    scenario.name.clone()
+                } else {
+                    self.scenario.clone()
+                },
                 description: self.description.clone(),
                 files: self.files.clone(),
                 seed: Text64(scenario.seed),
