@@ -79,7 +79,9 @@ impl Driver for Engine {
         ];
         Command {
             argv: argv.into(),
-            env: Vec::new(),
+            // What the agent keeps under `~/.flume` belongs to the run: the next run's agent must
+            // not find the files that this one left open in another HDFS.
+            env: vec![("HOME".into(), place.data.to_string_lossy().into_owned())],
         }
     }
     fn ready(&self, _into: &str) -> Ready {
@@ -144,4 +146,44 @@ fn file_channels(text: &str, place: &Place) -> Vec<(String, String)> {
             ))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    #[test]
+    fn what_the_agent_keeps_at_home_stays_in_the_run() {
+        let place = Place {
+            run: PathBuf::from("/r"),
+            data: PathBuf::from("/r/sut/data"),
+            conf: PathBuf::from("/r/conf"),
+            config: PathBuf::from("/r/conf/a.conf"),
+            agent: "a1".into(),
+            env: [("FB_DATA".to_owned(), "/r/sut/data".to_owned())].into(),
+            source_port: 1,
+            metrics_port: 2,
+        };
+        let tools = Tools {
+            program: PathBuf::from("flume-bench"),
+            check_agent: |_, _, _| Vec::new(),
+        };
+        let command = Engine.command(&place, &tools);
+        let home = command
+            .env
+            .iter()
+            .find(|(name, _)| name == "HOME")
+            .map(|(_, value)| Path::new(value));
+        assert!(
+            home.is_some_and(|home| home.starts_with(&place.run)),
+            "{:?}",
+            command.env
+        );
+        let text = "a1.channels.c1.checkpointDir = ${env:FB_DATA}/c\na1.channels.c1.dataDirs = ${env:FB_DATA}/d,/x\n";
+        assert_eq!(
+            file_channels(text, &place),
+            [("/r/sut/data/c".to_owned(), "/r/sut/data/d".to_owned())]
+        );
+    }
 }
