@@ -138,7 +138,7 @@ const RUN: u64 = 0x0123_4567_89ab_cdef;
 /// The first byte says what the rest is: even, the record itself; odd, a recipe, so that mutations
 /// get past the checksums. A recipe is a list of: an even byte and as many bytes as its half says,
 /// taken as they are; or an odd byte and a token from the next 30 bytes. Of that odd byte, bit 1:
-/// the run is [`RUN`], bits 2 and 3: lengths and checksum of the payload are made right.
+/// the run is `RUN`, bits 2 and 3: lengths and checksum of the payload are made right.
 pub fn token(input: &[u8]) {
     let Some((&mode, bytes)) = input.split_first() else {
         return;

@@ -2,7 +2,7 @@
 //!
 //! A leaf: it knows no system under test, no fault kind and no protocol, only names and numbers.
 //! [`record`] is what a run says, [`series`] how it went over time, [`verdict`] how it ends;
-//! [`format`] shows one run, [`compare`] two; [`show`] spells numbers.
+//! [`mod@format`] shows one run, [`compare`] two; [`show`] spells numbers.
 
 pub mod compare;
 pub mod format;

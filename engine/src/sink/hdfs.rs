@@ -25,16 +25,16 @@
 //! | `hdfs.inUseJournal` | `~/.flume/hdfs-sink/AGENT-SINK/in-use.journal` | the sink's own journal |
 //! | `serializer`, `serializer.appendNewline` | TEXT, true | body, and a line feed |
 //!
-//! Escapes: [`escape`]. An event without a usable `timestamp` header gets the local time where the
+//! Escapes: the module `escape`. An event without a usable `timestamp` header gets the local time where the
 //! path needs one; that is said once. Writing settings are Hadoop's own: [`crate::hdfs::conf`].
 //!
 //! **Guarantees.** A transaction is committed when every file it wrote to is flushed to all DataNodes
 //! of its pipeline, or closed. A file gets its final name only after a successful close or a completed
 //! lease recovery. It is never appended to and never replaced. So nothing committed is lost while one
 //! replica of each block survives, and nothing stays under an in-use name for ever: what a dead agent
-//! leaves is recovered by the next one, from the [`journal`], in the background.
+//! leaves is recovered by the next one, from the journal (module `journal`), in the background.
 //!
-//! **How it fails.** Any error rolls the transaction back. The file concerned goes to [`recovery`], the
+//! **How it fails.** Any error rolls the transaction back. The file concerned goes to recovery (module `recovery`), the
 //! events to a new file, at once at first, then after 0.2 s, 0.4 s, … 5 s. Events that the failed file
 //! has got already are then there twice: delivery is at least once. A call that hangs when the agent
 //! is told to stop ends with `hdfs.callTimeout`; closing takes no more than 8 s from then.
