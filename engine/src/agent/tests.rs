@@ -1,3 +1,5 @@
+//! A whole agent in one process: start, drain, stop, and parts that fail.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 

@@ -1,3 +1,5 @@
+//! The rules of configurations: every defect with its place and what is offered instead.
+
 use super::*;
 
 const GOOD: &str = "\

@@ -1,3 +1,5 @@
+//! Batches: round trips, hostile bytes, slices, copy-on-write.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The simulated disk keeps what was synced, and only that is sure to be kept.
+
 use super::*;
 
 fn read(disk: &SimDisk, path: &str) -> Vec<u8> {

@@ -1,3 +1,5 @@
+//! The Avro sink against a scripted source: answers, refusals, silence, reconnects.
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The Avro source under good clients, bad ones, and a full channel.
+
 use std::io::{ErrorKind, Write};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The exec source: commands that end, fail, write to both outputs, or are stopped.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Following files through renames, truncation, restarts and a full channel.
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::Ordering::Relaxed;
