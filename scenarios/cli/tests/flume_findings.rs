@@ -1,4 +1,4 @@
-//! Four known findings on Apache Flume 1.11, found again by the whole run: Flume on a JVM, a real HDFS,
+//! Known findings on Apache Flume 1.11, found again by the whole run: Flume on a JVM, a real HDFS,
 //! a thousand events a second.
 //!
 //! Needs Java and the jars of both (`ci/setup hdfs flume`). Without them the test says so and passes,
@@ -28,12 +28,24 @@ fn the_judge_finds_what_is_known_of_apache_flume() {
     if needs::skip(&scenario.unwrap()) {
         return;
     }
+    without_the_lists_nothing_is_started();
     what_a_memory_channel_holds_is_lost_in_a_kill();
     an_orphan_stays_under_its_in_use_name();
     std::thread::scope(|scope| {
         scope.spawn(a_file_is_renamed_although_its_close_failed);
         scope.spawn(the_exec_source_is_dead_after_the_first_full_channel);
     });
+}
+
+/// Both configurations of the appendix as they stand: the JVM stays up with nothing in it.
+fn without_the_lists_nothing_is_started() {
+    for name in ["exec-hdfs", "file-hdfs"] {
+        let ran = shipped::run(name, &["--sut", "flume"]);
+        assert_eq!(ran.code, shipped::expected(name, "flume"), "{}", ran.output);
+        assert_eq!(checker(&ran, "liveness"), "fail", "{}", ran.output);
+        assert_eq!(ran.count("issued"), 0, "{}", ran.output);
+        assert!(ran.output.contains("never became ready"), "{}", ran.output);
+    }
 }
 
 fn what_a_memory_channel_holds_is_lost_in_a_kill() {
