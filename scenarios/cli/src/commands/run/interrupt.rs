@@ -33,10 +33,11 @@ pub(super) fn listen(runs: &Path) -> Arc<AtomicBool> {
 }
 
 fn start(runs: PathBuf, interrupted: &Arc<AtomicBool>) -> io::Result<()> {
-    let mut signals = Signals::new(SIGNALS)?;
     let leaving = Arc::new(AtomicBool::new(false));
     for signal in SIGNALS {
-        // Both are done by the handler itself, whatever the threads are doing.
+        // Both are done by the handler itself, whatever the threads are doing, and before the
+        // thread below is woken: actions run in the order they are registered, and a second signal
+        // that found `leaving` set by its own wake-up would leave before anything was killed.
         flag::register_conditional_shutdown(
             signal,
             Code::Inconclusive.code().into(),
@@ -44,6 +45,7 @@ fn start(runs: PathBuf, interrupted: &Arc<AtomicBool>) -> io::Result<()> {
         )?;
         flag::register(signal, Arc::clone(interrupted))?;
     }
+    let mut signals = Signals::new(SIGNALS)?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
