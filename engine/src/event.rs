@@ -91,9 +91,14 @@ struct Free {
 }
 
 impl Pool {
-    fn get(&self) -> Vec<u8> {
+    /// A buffer: one that was handed back, or else a new one of that capacity, because a buffer that
+    /// grows to it step by step is copied as often.
+    fn get(&self, capacity: usize) -> Vec<u8> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let buffer = free.buffers.pop().unwrap_or_default();
+        let Some(buffer) = free.buffers.pop() else {
+            drop(free);
+            return Vec::with_capacity(capacity);
+        };
         free.bytes -= buffer.capacity();
         buffer
     }
@@ -126,7 +131,7 @@ impl Clone for Store {
         let mut bytes = self
             .pool
             .as_ref()
-            .map(|pool| pool.get())
+            .map(|pool| pool.get(self.bytes.len()))
             .unwrap_or_default();
         bytes.extend_from_slice(&self.bytes);
         Self {

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::packed::{drop_repeated, find, word, write_header};
 use super::{Batch, MAGIC, MAX_BYTES, PREFIX, Pool, Store, TooLong};
 
+/// Up to so many headers of an event are compared with each other before they are written.
+const FEW_HEADERS: usize = 8;
+
 /// Fills one batch after the other.
 ///
 /// The builder belongs to the thread that makes events; the buffers of its finished batches come
@@ -28,7 +31,7 @@ impl BatchBuilder {
 
     pub(super) fn with_pool(pool: Arc<Pool>) -> Self {
         let mut builder = Self {
-            bytes: pool.get(),
+            bytes: pool.get(0),
             index: Vec::new(),
             common: Vec::new(),
             body_bytes: 0,
@@ -69,13 +72,57 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// [`TooLong`] if the batch would exceed [`MAX_BYTES`]; it then stays as it was.
+    #[inline]
     pub fn push<'h>(
         &mut self,
         headers: impl IntoIterator<Item = (&'h str, &'h str)>,
         body: &[u8],
     ) -> Result<(), TooLong> {
+        // Ordinary events have few headers, all different: their size is known before anything is
+        // written, so there is one check and nothing to take back.
+        let mut few = [("", ""); FEW_HEADERS];
+        let (mut count, mut size) = (0, 0);
+        let mut headers = headers.into_iter();
+        for (key, value) in headers.by_ref() {
+            let ordinary = count < FEW_HEADERS && few[..count].iter().all(|(other, _)| *other != key);
+            if !ordinary {
+                return self.push_any(&few[..count], (key, value), headers, body);
+            }
+            few[count] = (key, value);
+            count += 1;
+            size += 8 + key.len() + value.len();
+        }
+        // 4 bytes for the size of the headers, 4 for the index.
+        let more = (8 + size).saturating_add(body.len());
+        if self.bytes().saturating_add(more) > MAX_BYTES {
+            return Err(TooLong);
+        }
+        let bytes = &mut self.bytes;
+        bytes.reserve(more);
+        bytes.extend_from_slice(&word(size));
+        for (key, value) in &few[..count] {
+            bytes.extend_from_slice(&word(key.len()));
+            bytes.extend_from_slice(&word(value.len()));
+            bytes.extend_from_slice(key.as_bytes());
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        bytes.extend_from_slice(body);
+        self.body_bytes += body.len();
+        self.index.push((self.bytes.len() - PREFIX) as u32);
+        Ok(())
+    }
+
+    /// [`BatchBuilder::push`] for many headers, or for repeated ones.
+    #[cold]
+    fn push_any<'h>(
+        &mut self,
+        first: &[(&'h str, &'h str)],
+        next: (&'h str, &'h str),
+        rest: impl Iterator<Item = (&'h str, &'h str)>,
+        body: &[u8],
+    ) -> Result<(), TooLong> {
         let mut event = self.event();
-        for (key, value) in headers {
+        for (key, value) in first.iter().copied().chain([next]).chain(rest) {
             event.header(key, value);
         }
         event.body(body);
@@ -129,7 +176,7 @@ impl BatchBuilder {
             tight.extend_from_slice(&self.bytes);
             tight
         } else {
-            std::mem::replace(&mut self.bytes, self.pool.get())
+            std::mem::replace(&mut self.bytes, self.pool.get(needed))
         };
         bytes.reserve_exact(needed - bytes.len());
         for end in &self.index {
