@@ -17,11 +17,27 @@ use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub mod real;
 pub mod sim;
 
 pub use real::RealFs;
+
+/// Calls of fsync and fdatasync of this process so far: a cost like CPU time, and like it of the
+/// process as a whole. It decides nothing.
+static SYNCS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a sync that is about to be asked of the operating system.
+pub fn count_sync() {
+    SYNCS.fetch_add(1, Relaxed);
+}
+
+/// Syncs asked of the operating system since the process began.
+#[must_use]
+pub fn syncs() -> u64 {
+    SYNCS.load(Relaxed)
+}
 
 /// A file system.
 pub trait Fs: Debug + Send + Sync {

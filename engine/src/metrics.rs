@@ -4,7 +4,8 @@
 //! counter groups, so dashboards made for Flume keep working; a counter that a component never
 //! moves stays 0, as it does there.
 //!
-//! [`Registry::json`] is Flume's own form: an object of `TYPE.name`, all values text.
+//! [`Registry::json`] is Flume's own form: an object of `TYPE.name`, all values text. One group is
+//! not Flume's: `PROCESS.agent`, with `FileSyncCount`, the calls of fsync and fdatasync so far.
 //! [`Registry::prometheus`] has one family per counter, `Flume_<name>`, with `_total` behind what
 //! only grows, and the labels `component` (`CHANNEL`) and `name` (`c1`).
 
@@ -234,6 +235,13 @@ impl Registry {
                 object.into(),
             );
         }
+        if !self.members.is_empty() {
+            let process = serde_json::json!({
+                "Type": "PROCESS",
+                "FileSyncCount": crate::fs::syncs().to_string(),
+            });
+            all.insert("PROCESS.agent".to_owned(), process);
+        }
         serde_json::Value::Object(all).to_string()
     }
 
@@ -293,6 +301,19 @@ mod tests {
         assert_eq!(json["CHANNEL.c1"]["ChannelCapacity"], "100");
         assert_eq!(json["CHANNEL.c1"]["ChannelFillPercentage"], "0.0");
         assert_eq!(json["SINK.k1"]["BatchEmptyCount"], "0");
+        let syncs: u64 = json["PROCESS.agent"]["FileSyncCount"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        crate::fs::count_sync();
+        let later: serde_json::Value = serde_json::from_str(&registry().json()).unwrap();
+        let later: u64 = later["PROCESS.agent"]["FileSyncCount"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(later > syncs);
         assert!(
             json["SINK.k1"]
                 .as_object()

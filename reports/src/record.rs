@@ -20,6 +20,7 @@
 //! The types know no system under test, no fault kind and no protocol: names and numbers only, so
 //! that old records stay readable.
 
+mod costs;
 mod counts;
 mod environment;
 mod faults;
@@ -30,6 +31,7 @@ mod latency;
 
 use serde::{Deserialize, Serialize};
 
+pub use costs::{Cost, Counter};
 pub use counts::{Bytes, Counts, Indicators, ProxyBytes, SystemLoad, UnpublishedCount};
 pub use environment::{
     Artefact, FileUsed, Host, Identity, Load, Nice, OwedRule, Store, Sut, VersionOf,
@@ -87,6 +89,9 @@ pub struct RunRecord {
     pub bytes: Bytes,
     /// The five indicators.
     pub indicators: Indicators,
+    /// What the agent used, by window; none in records of programs that did not measure it.
+    #[serde(default)]
+    pub costs: Vec<Cost>,
     /// The five latencies.
     pub latencies: Latencies,
     /// The faults in order of their planned instant.
@@ -133,6 +138,7 @@ impl Default for RunRecord {
             counts: Counts::default(),
             bytes: Bytes::default(),
             indicators: Indicators::default(),
+            costs: Vec::new(),
             latencies: Latencies::default(),
             faults: Vec::new(),
             blind_windows: Vec::new(),

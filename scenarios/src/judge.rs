@@ -4,6 +4,7 @@
 //! counts, classes, latencies and verdict again. CPU, memory and fill come from `series.csv`; what
 //! is known about machine and command line, from `facts.json`.
 
+mod costs;
 mod facts;
 mod findings;
 mod samples;
@@ -245,6 +246,7 @@ impl Assembly<'_> {
             counts,
             bytes,
             indicators,
+            costs: costs::costs(self.evidence.history),
             latencies: self.latencies(),
             faults: findings::faults(self.evidence),
             blind_windows: checker::unexplained_blindness(self.evidence)

@@ -20,6 +20,7 @@
 //! the lock that every signal takes: as long as signals are sent its number cannot belong to
 //! anybody else.
 
+pub mod costs;
 pub mod procfs;
 pub mod registry;
 pub mod watch;
@@ -42,6 +43,7 @@ pub use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+pub use self::costs::Costs;
 pub use self::procfs::{Identity, Stat, State, Usage};
 pub use self::registry::{Registry, Swept, end_own, sweep};
 pub use self::watch::Watcher;

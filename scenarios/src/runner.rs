@@ -17,11 +17,12 @@ mod prepare;
 mod progress;
 pub mod sampler;
 mod strikes;
+mod used;
 pub mod world;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use flume_bench_loadgen::account::Account;
@@ -76,6 +77,8 @@ struct Run<'a> {
     account: Arc<Account>,
     clock: Arc<Clock>,
     progress: Arc<Progress>,
+    /// Where the agent serves its counters, once it does.
+    metrics_port: OnceLock<u16>,
 }
 
 impl Run<'_> {
@@ -130,6 +133,7 @@ pub fn run(scenario: &Scenario, options: &Options) -> Result<Outcome, Vec<Proble
         account,
         clock: Arc::new(Clock::start()),
         progress,
+        metrics_port: OnceLock::new(),
     };
     let facts = judge::gather(scenario, run_id, &options.command_line, &options.tools);
     if let Err(error) = facts.write(&run.world.dir().root) {

@@ -68,6 +68,7 @@ impl Fs for RealFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        super::count_sync();
         fs::File::open(dir)?.sync_all()
     }
 
@@ -110,6 +111,7 @@ impl File for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        super::count_sync();
         self.0.sync_data()
     }
 

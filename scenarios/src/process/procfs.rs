@@ -245,7 +245,7 @@ pub fn boot_id() -> String {
         .map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
 
-fn ticks_per_second() -> u64 {
+pub(super) fn ticks_per_second() -> u64 {
     sysconf(nix::unistd::SysconfVar::CLK_TCK, 100)
 }
 

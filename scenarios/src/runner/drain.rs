@@ -15,7 +15,7 @@ use flume_bench_loadgen::token::{self, Examined};
 
 use super::history::{Drain, Entry};
 use super::load::{Loaded, show};
-use super::{Run, pause};
+use super::{Run, pause, used};
 use crate::store::Running;
 use crate::sut::Place;
 
@@ -31,6 +31,7 @@ pub(super) fn heal_and_drain(run: &Run<'_>, loaded: &mut Loaded) -> Result<(), S
     run.world.links().heal_all();
     run.phase("drain");
     let (outcome, live, ended) = drain(run, loaded);
+    used::note(run, "drained");
     let since_heal = healed.unwrap_or(loaded.ended);
     let took_us = (outcome == Drain::Complete).then(|| {
         let last = live.last_stored.unwrap_or_else(|| run.clock.at(ended));

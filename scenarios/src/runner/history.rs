@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::process::Costs;
+
 /// One line of the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
@@ -62,6 +64,24 @@ pub enum Entry {
         exit: String,
         /// Whether the run had asked for it (stop, or a fault).
         wanted: bool,
+    },
+    /// What the agent has used since it was started, at the begin or the end of a window.
+    Used {
+        /// `steady`, `load_end` or `drained`: what begins or ended here.
+        at: String,
+        /// The agent's process id: another one is another life, and the two are not subtracted.
+        pid: i32,
+        /// Events issued so far.
+        issued: u64,
+        /// Events acked so far, where the source answers.
+        acked: Option<u64>,
+        /// Events seen in the store so far.
+        stored: u64,
+        /// Syncs, as the agent counts them, where it does.
+        syncs: Option<u64>,
+        /// What the kernel says.
+        #[serde(flatten)]
+        costs: Costs,
     },
     /// The store said what it is.
     Store {

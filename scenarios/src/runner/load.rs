@@ -17,7 +17,7 @@ use serde_json::json;
 use super::history::Entry;
 use super::sampler::{Sampler, Subject};
 use super::strikes::Strikes;
-use super::{Run, pause};
+use super::{Run, pause, used};
 use crate::proxy::Link;
 use crate::scenario::Load;
 use crate::store::Running;
@@ -164,6 +164,9 @@ pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<L
         .driver
         .has_metrics()
         .then_some(place.metrics_port);
+    if let Some(port) = metrics_port {
+        let _ = run.metrics_port.set(port);
+    }
     let subject = Subject {
         account: Arc::clone(&run.account),
         clock: Arc::clone(&run.clock),
@@ -229,6 +232,9 @@ fn follow(
     );
     run.progress
         .phase(if in_steady { "steady" } else { "warm_up" });
+    if in_steady {
+        used::note(run, "steady");
+    }
     let mut stopped = false;
     while Instant::now() < end_at && !stopped {
         if !in_steady && Instant::now() >= steady_at {
@@ -240,6 +246,7 @@ fn follow(
                 },
             );
             run.progress.phase("steady");
+            used::note(run, "steady");
         }
         show(run, loaded);
         run.account
@@ -253,6 +260,7 @@ fn follow(
                 .say(&format!("{role} ended although nobody asked it to"));
         }
     }
+    used::note(run, "load_end");
     if stopped {
         running.stop();
     }

@@ -122,7 +122,10 @@ impl Journal {
             .insert(entry.in_use.clone(), entry.published.clone());
         let line = serde_json::json!(["+", entry.in_use, entry.published]).to_string();
         self.append(line)
-            .and_then(|()| self.file.sync_data())
+            .and_then(|()| {
+                crate::fs::count_sync();
+                self.file.sync_data()
+            })
             .map_err(|source| JournalError::Io {
                 what: "writing",
                 path: self.path.clone(),
@@ -200,9 +203,11 @@ fn rewrite(path: &Path, entries: &BTreeMap<String, String>) -> io::Result<(File,
         .truncate(true)
         .open(&fresh)?;
     file.write_all(text.as_bytes())?;
+    crate::fs::count_sync();
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        crate::fs::count_sync();
         File::open(dir)?.sync_all()?;
     }
     Ok((file, text.len() as u64))

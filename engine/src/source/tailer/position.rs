@@ -99,8 +99,10 @@ pub(crate) fn store(path: &Path, positions: &[Position]) -> Result<(), PositionE
     let write = || {
         let mut file = File::create(&temporary)?;
         file.write_all(&text)?;
+        crate::fs::count_sync();
         file.sync_all()?;
         fs::rename(&temporary, path)?;
+        crate::fs::count_sync();
         File::open(directory(path))?.sync_all()
     };
     write().map_err(failed)
