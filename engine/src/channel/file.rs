@@ -142,6 +142,7 @@ use crate::metrics::ChannelCounters;
 mod checkpoint;
 mod error;
 pub(crate) mod fuzzing;
+mod gather;
 mod log;
 mod mutant;
 mod payload;

@@ -5,7 +5,8 @@
 //! A commit adds its record to the pending group. Whoever then finds the writer at home takes it
 //! and leads: writes the whole group with one call, syncs once, makes the results visible in the
 //! order of the log, and wakes the others, who have only waited. While a leader writes, the next
-//! group gathers; there is no thread for it and no delay.
+//! group gathers; there is no thread for it. How long a group waits for those that were there a
+//! moment ago: [`Gathering`].
 //!
 //! Puts become visible to takes only after their sync. So the log never holds a take ahead of its
 //! put, and a checkpoint, made of what is visible, never covers what is not durable.
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpoint;
 use super::error::{FileError, WriteError};
+use super::gather::Gathering;
 use super::log::{Cursor, Draft, Files, RESERVE, Writer};
 use super::mutant::Mutant;
 use super::payload;
@@ -94,6 +96,7 @@ struct State {
     failures: HashMap<u64, StoreError>,
     /// Absent while somebody leads.
     writer: Option<Box<Writer>>,
+    gathering: Gathering,
     /// Puts waiting for room, in the order in which they came.
     line: VecDeque<u64>,
     next_place: u64,
@@ -168,6 +171,7 @@ impl Store {
             settled: 0,
             failures: HashMap::new(),
             writer: Some(Box::new(writer)),
+            gathering: Gathering::default(),
             line: VecDeque::new(),
             next_place: 0,
             loading: false,
@@ -352,9 +356,19 @@ impl Store {
             if ticket < state.settled {
                 return state.failures.remove(&ticket).map_or(Ok(()), Err);
             }
-            state = match state.writer.take() {
-                Some(writer) => self.lead(state, writer),
-                None => self
+            let left = match &state.writer {
+                Some(_) if self.options.sync_each => state.left_to_gather(),
+                _ => None,
+            };
+            state = match (left, state.writer.take_if(|_| left.is_none())) {
+                (_, Some(writer)) => self.lead(state, writer),
+                (Some(left), None) => {
+                    self.settled
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                (None, None) => self
                     .settled
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner),
@@ -369,6 +383,7 @@ impl Store {
         mut writer: Box<Writer>,
     ) -> MutexGuard<'s, State> {
         let mut group: VecDeque<Pending> = std::mem::take(&mut state.pending).into();
+        let (members, began) = (group.len(), Instant::now());
         #[cfg(test)]
         if self.options.mutant.logs_takes_first() {
             let next = state.end.event;
@@ -414,6 +429,8 @@ impl Store {
                 }
             }
         }
+        let others = state.pending.len();
+        state.gathering.written(members, others, began.elapsed());
         if writer.wants_spare() && !state.wants_spare {
             state.wants_spare = true;
             self.upkeep.notify_all();
@@ -651,6 +668,12 @@ impl State {
             effect,
         });
         ticket
+    }
+
+    /// How much longer the pending group should wait for others.
+    fn left_to_gather(&mut self) -> Option<Duration> {
+        let pending = self.pending.len();
+        self.gathering.left(pending, Instant::now())
     }
 
     /// Gives all of a group the outcome `error`.
