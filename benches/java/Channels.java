@@ -1,8 +1,8 @@
-// Apache Flume's channels under the load of the rows mem-flume and file-flume: one thread puts, one
-// takes, transactions of 100 events of 512 bytes with two headers.
+// Apache Flume's channels under the load of the rows mem-flume, file-flume and file-flume-1000: one thread puts, one
+// takes, transactions of so many events of 512 bytes with two headers.
 //
-//   java -cp "DIRECTORY OF THE JARS/*" Channels.java memory
-//   java -cp "DIRECTORY OF THE JARS/*" Channels.java file DIRECTORY
+//   java -cp "DIRECTORY OF THE JARS/*" Channels.java memory 100
+//   java -cp "DIRECTORY OF THE JARS/*" Channels.java file 100 DIRECTORY
 //
 // Prints "ready", then reads lines from standard input, each a time in milliseconds; puts for that
 // long, takes all of it, and prints: events, nanoseconds from the first put to the last take, CPU
@@ -24,21 +24,23 @@ import org.apache.flume.conf.Configurables;
 import org.apache.flume.event.EventBuilder;
 
 public class Channels {
-  private static final int BATCH = 100;
   private static final int BODY = 512;
 
   private final Channel channel;
+  private final int batch;
   private volatile long put;
   private volatile boolean over;
   private volatile Throwable failure;
 
-  private Channels(Channel channel) {
+  private Channels(Channel channel, int batch) {
     this.channel = channel;
+    this.batch = batch;
   }
 
   public static void main(String[] args) throws Exception {
+    int batch = Integer.parseInt(args[1]);
     Context context = new Context();
-    context.put("transactionCapacity", Integer.toString(BATCH));
+    context.put("transactionCapacity", Integer.toString(batch));
     Channel channel;
     if (args[0].equals("memory")) {
       channel = new MemoryChannel();
@@ -47,7 +49,7 @@ public class Channels {
       context.put("keep-alive", "1");
     } else {
       channel = new FileChannel();
-      Path directory = Path.of(args[1]);
+      Path directory = Path.of(args[2]);
       context.put("checkpointDir", directory.resolve("checkpoint").toString());
       context.put("dataDirs", directory.resolve("data").toString());
       context.put("capacity", "1000000");
@@ -58,7 +60,7 @@ public class Channels {
     System.out.println("ready");
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
     for (String line = in.readLine(); line != null; line = in.readLine()) {
-      System.out.println(new Channels(channel).round(Long.parseLong(line.trim())));
+      System.out.println(new Channels(channel, batch).round(Long.parseLong(line.trim())));
     }
     channel.stop();
     System.exit(0);
@@ -107,14 +109,14 @@ public class Channels {
       Transaction transaction = channel.getTransaction();
       transaction.begin();
       try {
-        for (int i = 0; i < BATCH; i++) {
+        for (int i = 0; i < batch; i++) {
           Map<String, String> headers = new HashMap<>(4);
           headers.put("host", "10.20.30.40");
           headers.put("timestamp", "1767225600000");
           channel.put(EventBuilder.withBody(body.clone(), headers));
         }
         transaction.commit();
-        put += BATCH;
+        put += batch;
       } catch (RuntimeException refused) {
         transaction.rollback();
         throw refused;
@@ -130,7 +132,7 @@ public class Channels {
     try {
       long events = 0;
       long bytes = 0;
-      for (int i = 0; i < BATCH; i++) {
+      for (int i = 0; i < batch; i++) {
         var event = channel.take();
         if (event == null) {
           break;

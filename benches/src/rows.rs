@@ -12,6 +12,7 @@ mod aa;
 mod file_100;
 mod file_backlog;
 mod file_flume;
+mod file_flume_1000;
 mod file_replay;
 mod gen_omission;
 mod gen_pace;
@@ -28,6 +29,7 @@ pub static ROWS: &[&Row] = &[
     &file_100::ROW,
     &file_backlog::ROW,
     &file_flume::ROW,
+    &file_flume_1000::ROW,
     &file_replay::ROW,
     &gen_omission::ROW,
     &gen_pace::ROW,

@@ -7,7 +7,7 @@ use super::{Options, Row};
 use crate::guard::Meter;
 use crate::outcome::{BenchError, Limit, Outcome};
 use crate::pairs::{Arm, Work, compare};
-use crate::work::channel;
+use crate::work::{TRANSACTION, channel};
 
 /// The row.
 pub(super) static ROW: Row = Row {
@@ -22,7 +22,7 @@ pub(super) static ROW: Row = Row {
 fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> {
     let mut outcome = Outcome::new(ROW.name);
     let memory = channel::memory();
-    let work = || Work::measure(|| channel::through(&memory, options.time));
+    let work = || Work::measure(|| channel::through(&memory, TRANSACTION, options.time));
     let (mut first, mut second) = (work, work);
     let arms = (
         Arm {

@@ -42,13 +42,16 @@ fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> 
     disk::note(directory.path(), &mut outcome)?;
     let file = channel::file(directory.path(), &[])?;
     let (mut builder, body) = (BatchBuilder::new(), body());
-    let put =
-        (channel::batch(&mut builder, &body)?.as_bytes().len() + AROUND_PUT).next_multiple_of(8);
+    let put = (channel::batch(&mut builder, &body, TRANSACTION)?
+        .as_bytes()
+        .len()
+        + AROUND_PUT)
+        .next_multiple_of(8);
     let record: Vec<u8> = body.iter().copied().cycle().take(put).collect();
     let mut bare = Bare::create(&directory.path().join("bare"), FILE)?;
     let mut channel_turn = || {
-        channel::put(&file, &channel::batch(&mut builder, &body)?)?;
-        channel::take(&file, Duration::ZERO)
+        channel::put(&file, &channel::batch(&mut builder, &body, TRANSACTION)?)?;
+        channel::take(&file, TRANSACTION, Duration::ZERO)
     };
     let mut bare_turn = || {
         bare.commit(&record)?;

@@ -83,7 +83,7 @@ fn fill(directory: &Path, events: u64) -> Result<(), BenchError> {
     let file = channel::file(directory, &KILLED)?;
     let (mut builder, body) = (BatchBuilder::new(), body());
     for _ in 0..events.div_ceil(TRANSACTION as u64) {
-        channel::put(&file, &channel::batch(&mut builder, &body)?)?;
+        channel::put(&file, &channel::batch(&mut builder, &body, TRANSACTION)?)?;
     }
     file.close();
     Ok(())

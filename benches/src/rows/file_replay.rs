@@ -97,18 +97,18 @@ fn fill(directory: &Path, log: u64) -> Result<u64, BenchError> {
     let file = channel::file(directory, &KILLED)?;
     let (mut builder, body) = (BatchBuilder::new(), body());
     let (mut written, mut left) = (0, TRANSACTION as u64);
-    channel::put(&file, &channel::batch(&mut builder, &body)?)?;
+    channel::put(&file, &channel::batch(&mut builder, &body, TRANSACTION)?)?;
     let held = file
         .take(TRANSACTION, Duration::ZERO)
         .map_err(BenchError::wrong("take the oldest events"))?;
     while written < log {
         for _ in 0..2 {
-            let batch = channel::batch(&mut builder, &body)?;
+            let batch = channel::batch(&mut builder, &body, TRANSACTION)?;
             written += batch.as_bytes().len() as u64;
             channel::put(&file, &batch)?;
             left += TRANSACTION as u64;
         }
-        left -= channel::take(&file, Duration::ZERO)?;
+        left -= channel::take(&file, TRANSACTION, Duration::ZERO)?;
     }
     drop(held);
     file.close();

@@ -9,7 +9,7 @@ use super::{Options, Row};
 use crate::guard::{Disturbance, Meter};
 use crate::outcome::{BenchError, Limit, Outcome};
 use crate::pairs::{Arm, Work, compare};
-use crate::work::{channel, naive};
+use crate::work::{TRANSACTION, channel, naive};
 
 /// The row.
 pub(super) static ROW: Row = Row {
@@ -27,7 +27,7 @@ const NAIVE_LEAST: f64 = 600_000.0;
 fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> {
     let mut outcome = Outcome::new(ROW.name);
     let memory = channel::memory();
-    let mut ours = || Work::measure(|| channel::through(&memory, options.time));
+    let mut ours = || Work::measure(|| channel::through(&memory, TRANSACTION, options.time));
     let mut naive = || Work::measure(|| naive::through(options.time));
     let arms = (
         Arm {

@@ -7,8 +7,8 @@ use super::{Options, Row};
 use crate::guard::Meter;
 use crate::outcome::{BenchError, Limit, Outcome};
 use crate::pairs::{Arm, Work, compare};
-use crate::work::channel;
 use crate::work::java::Flume;
+use crate::work::{TRANSACTION, channel};
 
 /// The row.
 pub(super) static ROW: Row = Row {
@@ -23,9 +23,9 @@ pub(super) static ROW: Row = Row {
 fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> {
     let mut outcome = Outcome::new(ROW.name);
     let directory = options.scratch()?;
-    let mut flume = Flume::start("memory", directory.path(), 8)?;
+    let mut flume = Flume::start("memory", TRANSACTION, directory.path(), 8)?;
     let memory = channel::memory();
-    let mut ours = || Work::measure(|| channel::through(&memory, options.time));
+    let mut ours = || Work::measure(|| channel::through(&memory, TRANSACTION, options.time));
     let mut theirs = || flume.round(options.time);
     let arms = (
         Arm {

@@ -58,12 +58,16 @@ pub fn closed_file(directory: &Path, settings: &[&str]) -> Result<FileChannel, B
         .map_err(BenchError::wrong("set up the file channel"))
 }
 
-/// One batch of [`TRANSACTION`] events, built from scratch.
+/// One batch of so many events, built from scratch.
 ///
 /// # Errors
 /// Never: the events fit.
-pub fn batch(builder: &mut BatchBuilder, body: &[u8]) -> Result<Batch, BenchError> {
-    for _ in 0..TRANSACTION {
+pub fn batch(
+    builder: &mut BatchBuilder,
+    body: &[u8],
+    transaction: usize,
+) -> Result<Batch, BenchError> {
+    for _ in 0..transaction {
         builder
             .push(HEADERS, body)
             .map_err(BenchError::wrong("build a batch"))?;
@@ -82,13 +86,13 @@ pub fn put(channel: &dyn Channel, batch: &Batch) -> Result<(), BenchError> {
     put.commit().map_err(BenchError::wrong("commit a put"))
 }
 
-/// Takes one transaction, looks at every event of it, commits; answers how many there were.
+/// Takes one transaction of at most so many events, looks at every event of it, commits; answers how many there were.
 ///
 /// # Errors
 /// The channel failed, or an event is not what was put.
-pub fn take(channel: &dyn Channel, wait: Duration) -> Result<u64, BenchError> {
+pub fn take(channel: &dyn Channel, transaction: usize, wait: Duration) -> Result<u64, BenchError> {
     let take = channel
-        .take(TRANSACTION, wait)
+        .take(transaction, wait)
         .map_err(BenchError::wrong("begin a take"))?;
     let events = look(&*take)?;
     take.commit().map_err(BenchError::wrong("commit a take"))?;
@@ -113,16 +117,20 @@ fn look(take: &dyn Take) -> Result<u64, BenchError> {
     Ok(events as u64)
 }
 
-/// One thread puts for as long as it is told, the calling one takes; answers how many events came
-/// through. All that was put is taken.
+/// One thread puts for as long as it is told, the calling one takes, both in transactions of so many
+/// events; answers how many events came through. All that was put is taken.
 ///
 /// # Errors
 /// The channel failed, or events are missing.
-pub fn through(channel: &dyn Channel, time: Duration) -> Result<u64, BenchError> {
+pub fn through(
+    channel: &dyn Channel,
+    transaction: usize,
+    time: Duration,
+) -> Result<u64, BenchError> {
     let (put_all, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         let source = scope.spawn(|| {
-            let result = produce(channel, time, &put_all);
+            let result = produce(channel, transaction, time, &put_all);
             is_over.store(true, Ordering::Release);
             result
         });
@@ -130,7 +138,7 @@ pub fn through(channel: &dyn Channel, time: Duration) -> Result<u64, BenchError>
         loop {
             // Looked at before the take: an empty take after the end means that all is taken.
             let was_over = is_over.load(Ordering::Acquire);
-            let events = take(channel, WAIT)?;
+            let events = take(channel, transaction, WAIT)?;
             taken += events;
             if events == 0 && was_over {
                 break;
@@ -151,12 +159,17 @@ pub fn through(channel: &dyn Channel, time: Duration) -> Result<u64, BenchError>
     })
 }
 
-fn produce(channel: &dyn Channel, time: Duration, put_all: &AtomicU64) -> Result<(), BenchError> {
+fn produce(
+    channel: &dyn Channel,
+    transaction: usize,
+    time: Duration,
+    put_all: &AtomicU64,
+) -> Result<(), BenchError> {
     let (mut builder, body) = (BatchBuilder::new(), super::body());
     let deadline = Instant::now() + time;
     while Instant::now() < deadline {
-        put(channel, &batch(&mut builder, &body)?)?;
-        put_all.fetch_add(TRANSACTION as u64, Ordering::Relaxed);
+        put(channel, &batch(&mut builder, &body, transaction)?)?;
+        put_all.fetch_add(transaction as u64, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -167,11 +180,11 @@ mod tests {
 
     #[test]
     fn all_that_is_put_comes_through_both_channels() {
-        let events = through(&memory(), Duration::from_millis(20)).unwrap();
+        let events = through(&memory(), TRANSACTION, Duration::from_millis(20)).unwrap();
         assert!(events >= 100 && events.is_multiple_of(100));
         let directory = tempfile::tempdir().unwrap();
         let channel = file(directory.path(), &["minimumRequiredSpace = 1048576"]).unwrap();
-        let events = through(&channel, Duration::from_millis(20)).unwrap();
+        let events = through(&channel, TRANSACTION, Duration::from_millis(20)).unwrap();
         assert!(events >= 100);
         channel.close();
     }

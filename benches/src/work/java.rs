@@ -27,12 +27,17 @@ pub struct Flume {
 }
 
 impl Flume {
-    /// Starts a JVM with `memory` or, keeping its files in `directory`, `file`; warms it up with
-    /// rounds of half a second.
+    /// Starts a JVM with `memory` or, keeping its files in `directory`, `file`, to be used in
+    /// transactions of so many events; warms it up with rounds of half a second.
     ///
     /// # Errors
     /// No jars or no JVM: [`BenchError::Missing`]. Others if the driver does not run.
-    pub fn start(kind: &str, directory: &Path, warm_up: u32) -> Result<Flume, BenchError> {
+    pub fn start(
+        kind: &str,
+        transaction: usize,
+        directory: &Path,
+        warm_up: u32,
+    ) -> Result<Flume, BenchError> {
         let jars = jars()?;
         let driver = directory.join("Channels.java");
         std::fs::write(&driver, DRIVER).map_err(BenchError::file("write", &driver))?;
@@ -44,6 +49,7 @@ impl Flume {
             .arg(jars.join("*"))
             .arg(&driver)
             .arg(kind)
+            .arg(transaction.to_string())
             .arg(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

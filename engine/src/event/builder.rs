@@ -84,7 +84,8 @@ impl BatchBuilder {
         let (mut count, mut size) = (0, 0);
         let mut headers = headers.into_iter();
         for (key, value) in headers.by_ref() {
-            let ordinary = count < FEW_HEADERS && few[..count].iter().all(|(other, _)| *other != key);
+            let ordinary =
+                count < FEW_HEADERS && few[..count].iter().all(|(other, _)| *other != key);
             if !ordinary {
                 return self.push_any(&few[..count], (key, value), headers, body);
             }
