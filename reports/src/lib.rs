@@ -3,10 +3,11 @@
 //! A leaf: it knows no system under test, no fault kind and no protocol, only names and numbers.
 //! [`record`] is what a run says, [`series`] how it went over time, [`verdict`] how it ends;
 //! [`mod@format`] shows one run, [`compare`] two; [`show`] spells numbers. [`statistics`] is the
-//! arithmetic behind decisions.
+//! arithmetic behind decisions, [`gate`] one of them.
 
 pub mod compare;
 pub mod format;
+pub mod gate;
 pub mod record;
 pub mod series;
 pub mod show;
