@@ -16,6 +16,9 @@ mod file_flume_1000;
 mod file_replay;
 mod gen_omission;
 mod gen_pace;
+mod hdfs_avro;
+mod hdfs_exec;
+mod hdfs_recovery;
 mod html_10min;
 mod idle_agent;
 mod ledger_1e8;
@@ -33,6 +36,9 @@ pub static ROWS: &[&Row] = &[
     &file_replay::ROW,
     &gen_omission::ROW,
     &gen_pace::ROW,
+    &hdfs_avro::ROW,
+    &hdfs_exec::ROW,
+    &hdfs_recovery::ROW,
     &html_10min::ROW,
     &idle_agent::ROW,
     &ledger_1e8::ROW,

@@ -8,6 +8,7 @@
 //! | [`java`] | Apache Flume's channels in a JVM |
 //! | [`load`] | the generator alone, watched |
 //! | [`naive`] | the arm that `mem-100` is compared with: a map and a vector for each event |
+//! | [`runs`] | whole runs of scenarios, and their records |
 
 pub mod binary;
 pub mod channel;
@@ -15,6 +16,7 @@ pub mod disk;
 pub mod java;
 pub mod load;
 pub mod naive;
+pub mod runs;
 
 /// Bytes of a body.
 pub const BODY: usize = 512;
