@@ -6,11 +6,11 @@
 //!
 //! | answer | when |
 //! |---|---|
-//! | fine | a look whose one-sided upper bound of the change is below M: at 1 % after 8 pairs, at 2.5 % after 12. It stays fine |
-//! | improved | fine, and at the same look "no speed-up" is rejected as below, and the estimate is ≤ −M/2. Shown, never confirmed |
-//! | alarmed | at the last look only, not fine before: "no slow-down" is rejected by the exact signed-rank test, Holm over all gating metrics at 10 %, and the Hodges–Lehmann estimate is ≥ M/2 |
-//! | regression | both once more on the fresh pairs alone, Holm over the alarmed metrics |
-//! | fine after all | an alarm that is not confirmed, and the fresh pairs alone bound the change below M, at 1 % |
+//! | alarmed | at the last look only: "no slow-down" is rejected by the exact signed-rank test, Holm over all gating metrics at 10 %, and the Hodges–Lehmann estimate is ≥ M/2 |
+//! | fine | not alarmed, and the one-sided upper bound of the change is below M: at 1 % after 8 pairs, at 2.5 % after 12. Once fine, it stays fine |
+//! | improved | fine, and at the same look "no speed-up" is rejected, Holm at 5 %, and the estimate is ≤ −M/2. Shown, never confirmed |
+//! | regression | alarmed, and both once more on the fresh pairs alone, Holm over the alarmed metrics |
+//! | fine after all | alarmed, not confirmed, and the fresh pairs alone bound the change below M, at 1 % |
 //! | demoted | nothing of that, and the host cannot resolve M |
 //! | inconclusive | nothing of that |
 //!
@@ -18,17 +18,29 @@
 //! all but a few per cent of the cases, and a metric is never called fine because a test did not
 //! reject.
 //!
+//! The alarm comes before "fine" at the last look. The other way round, a change of M would be
+//! called fine there with a chance of 2.5 % although both hold, and the power at M = 2.25 CV falls
+//! from 97 to 95 %. A metric that has gone through both looks and is slower without doubt, by more
+//! than M/2, is worth eight more pairs.
+//!
 //! **Resolution** is 2.25 × the coefficient of variation of a run within its pair: the smallest
 //! change that this screen finds nearly always. The variation is the calibrated one, where there
 //! is one, else that of the screen's own pairs. It decides nothing before the last look, and takes
-//! away no answer that the pairs do give: at a resolution of just M, half of the metrics would be
-//! estimated as too noisy, and the changes they show would be lost. A demoted metric cannot vouch
-//! for anything and keeps nothing from passing; but a change so large that it shows through the
-//! noise is still an alarm. That costs no false alarms, since those are bounded at any noise.
-//! `strict` makes inconclusive of demoted.
+//! away no answer that the pairs do give: at a resolution of just M, over a third of the metrics
+//! would be taken for too noisy after 8 pairs, and the changes they show would be lost. A demoted
+//! metric cannot vouch for anything and keeps nothing from passing; but a change so large that it
+//! shows through the noise is still an alarm, also where a calibration demoted the metric
+//! beforehand. That costs no false alarms, since those are bounded at any noise. `strict` makes
+//! inconclusive of demoted.
 //!
 //! **Rates.** By construction a change of M is called fine with a chance of at most 1 + 2.5 + 1 %,
-//! and with no change at all an alarm is confirmed with a chance of at most 10 % × 10 %.
+//! and with no change at all an alarm is confirmed with a chance of at most 10 % × 10 %. The
+//! simulation in `decision/simulation.rs` prints the rest, and fails where one of these does not
+//! hold over 10,000 suites of five metrics: alarms without a change ≤1 % at any noise; a change of
+//! M found in ≥95 %, and an unchanged build undecided in ≤5 %, where M ≥ 2.25 CV; a change of M
+//! passed in ≤5 % at any noise; an unchanged build called improved in ≤5 %. CV is that of the time
+//! in which the gate runs: of a recording with good and bad quarters of an hour, of which a gate
+//! meets one, the two rates at 2.25 CV hold from 3 × its overall CV on.
 //!
 //! Sources: [`crate::statistics::signed_rank`], [`hodges_lehmann`], [`holm`].
 
@@ -307,8 +319,9 @@ impl Evidence {
         self.p_worse_adjusted <= level && self.estimate >= margin / 2.0
     }
 
+    /// At half the level, because it is asked at every look and not confirmed.
     fn improves(&self, margin: f64, level: f64) -> bool {
-        self.p_better_adjusted <= level && self.estimate <= -margin / 2.0
+        self.p_better_adjusted <= level / 2.0 && self.estimate <= -margin / 2.0
     }
 }
 
@@ -475,18 +488,17 @@ impl Screen {
             state.resolution = evidence.cv.map(|cv| RESOLUTION * cv);
         }
         let too_noisy = state.resolution.is_none_or(|least| least > metric.margin);
-        state.state = if evidence.is_fine(metric.margin) {
-            if evidence.improves(metric.margin, self.plan.suite_level) {
-                State::Improved
-            } else {
-                State::Fine
-            }
-        } else if let Some(pairs) = next {
-            State::NeedMore { pairs }
-        } else if evidence.alarms(metric.margin, self.plan.suite_level) {
+        let level = self.plan.suite_level;
+        state.state = if next.is_none() && evidence.alarms(metric.margin, level) {
             State::NeedsConfirmation {
                 pairs: self.plan.fresh_pairs,
             }
+        } else if evidence.is_fine(metric.margin) && evidence.improves(metric.margin, level) {
+            State::Improved
+        } else if evidence.is_fine(metric.margin) {
+            State::Fine
+        } else if let Some(pairs) = next {
+            State::NeedMore { pairs }
         } else if too_noisy {
             undecided
         } else {
@@ -529,5 +541,7 @@ impl Screen {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
