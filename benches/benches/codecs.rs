@@ -42,9 +42,9 @@ fn batches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("batch");
     group.throughput(Throughput::Elements(TRANSACTION as u64));
     group.bench_function("build 100", |bencher| {
-        bencher.iter(|| channel::batch(&mut builder, black_box(&body)));
+        bencher.iter(|| channel::batch(&mut builder, black_box(&body), TRANSACTION));
     });
-    let Ok(batch) = channel::batch(&mut builder, &body) else {
+    let Ok(batch) = channel::batch(&mut builder, &body, TRANSACTION) else {
         return;
     };
     // What a replay does with every record of the log: it trusts nothing.

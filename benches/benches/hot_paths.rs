@@ -15,10 +15,10 @@ fn memory_channel(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(TRANSACTION as u64));
     group.bench_function("build, put, take 100", |bencher| {
         bencher.iter(|| {
-            let batch = channel::batch(&mut builder, &body)?;
+            let batch = channel::batch(&mut builder, &body, TRANSACTION)?;
             channel::put(&memory, &batch)?;
             drop(batch);
-            channel::take(&memory, Duration::ZERO)
+            channel::take(&memory, TRANSACTION, Duration::ZERO)
         });
     });
     group.finish();

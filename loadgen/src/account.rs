@@ -114,6 +114,16 @@ impl Account {
         }
     }
 
+    /// How many events that were intended before `instant` are owed and not stored.
+    pub fn missing_before(&self, instant: Micros) -> u64 {
+        let inner = self.lock();
+        let missing = inner.pending.iter().map(|(id, batches)| {
+            let range = batches.before(instant);
+            inner.ledger.missing_within(*id, &range)
+        });
+        missing.sum()
+    }
+
     /// Looks at the ledger. Nothing is recorded meanwhile, so be brief.
     pub fn with_ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
         look(&self.lock().ledger)

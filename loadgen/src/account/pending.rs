@@ -1,6 +1,7 @@
 //! Batches of one producer from the oldest that is not stored: for the progress line.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::ledger::Ledger;
 use crate::observe::{Batch, Micros};
@@ -33,6 +34,19 @@ impl Pending {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.batches.len()
+    }
+
+    /// The events known here that were intended before `instant`, as sequence numbers.
+    pub(super) fn before(&self, instant: Micros) -> Range<u64> {
+        let first = self.batches.front().map_or(self.end, |(first, _)| *first);
+        let younger = self
+            .batches
+            .partition_point(|(_, intended)| *intended < instant);
+        first
+            ..self
+                .batches
+                .get(younger)
+                .map_or(self.end, |(first, _)| *first)
     }
 
     /// The intended instant of the first event that is owed and not stored.

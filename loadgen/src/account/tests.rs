@@ -309,6 +309,9 @@ fn the_progress_line_knows_the_oldest_that_is_missing() {
         (live.oldest_not_stored, live.owed_not_stored),
         (Some(2_000), 15)
     );
+    // All of the third batches: ten of the one producer, five of the other.
+    assert_eq!(account.missing_before(2_000), 0);
+    assert_eq!(account.missing_before(2_001), 15);
     assert_eq!(live.last_stored, Some(77));
     report(&account, &Report::Read(1, vec![(0, 10, 10)], None), 99);
     assert_eq!(

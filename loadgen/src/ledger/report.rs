@@ -295,6 +295,21 @@ impl Ledger {
         }
     }
 
+    /// How many events of a producer within `range` are owed and not stored.
+    pub(crate) fn missing_within(&self, producer: u16, range: &Range<u64>) -> u64 {
+        let account = self.producers.get(&producer);
+        let Some(account) = account.filter(|_| producer != self.probe) else {
+            return 0;
+        };
+        let mut missing = 0;
+        self.owed_of(account).parts_within(range, |part| {
+            missing += part.end - part.start;
+            let stored = account.stored.ids();
+            stored.parts_within(&part, |part| missing -= part.end - part.start);
+        });
+        missing
+    }
+
     fn by_file(&self, of: impl Fn(&Producer, &IdSet) -> Vec<Range<u64>>) -> Vec<InFile> {
         let mut found = Vec::new();
         for (id, file) in self.files.iter().filter(|(_, file)| !file.gone) {

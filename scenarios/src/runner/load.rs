@@ -8,13 +8,14 @@ use flume_bench_loadgen::account::Account;
 use flume_bench_loadgen::generator::{
     self, Forwarded, Generator, Load as GeneratorLoad, Running as RunningLoad,
 };
-use flume_bench_loadgen::observe::Observer;
+use flume_bench_loadgen::observe::{Micros, Observer};
 use flume_bench_loadgen::payload::{self, Pool};
 use flume_bench_loadgen::receiver::Watch;
 use flume_bench_loadgen::schedule::{self, Schedule, Shape};
 use serde_json::json;
 
 use super::history::Entry;
+use super::progress::Shown;
 use super::sampler::{Sampler, Subject};
 use super::strikes::Strikes;
 use super::{Run, pause, used};
@@ -287,9 +288,17 @@ fn follow(
 
 /// Draws the progress line.
 pub(super) fn show(run: &Run<'_>, loaded: &Loaded) {
-    let rate = loaded.sampler.observed().stored_per_s;
-    run.progress
-        .show(&run.account.live(), run.clock.now(), rate);
+    if !run.progress.is_due() {
+        return;
+    }
+    let (now, quiet) = (run.clock.now(), run.scenario.sut.driver.quiet());
+    let overdue = now.saturating_sub(Micros::try_from(quiet.as_micros()).unwrap_or(Micros::MAX));
+    run.progress.show(&Shown {
+        live: run.account.live(),
+        now,
+        rate: loaded.sampler.observed().stored_per_s,
+        lost: run.account.missing_before(overdue),
+    });
 }
 
 /// Whether an objective is beyond recovery: what was corrupted, malformed or invented stays so.

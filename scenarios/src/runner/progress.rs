@@ -1,6 +1,9 @@
 //! The progress line: phase, rate, in flight, oldest not stored, lost so far, current fault. On a
 //! terminal one line that is drawn again; elsewhere a plain line every five seconds and at every
 //! event worth one.
+//!
+//! What is lost is known at the end alone. "Lost so far" is what has been owed for longer than the
+//! driver's quiet time without being stored: it may still come.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +26,19 @@ struct State {
     phase: String,
     faults: Vec<String>,
     said: Instant,
+}
+
+/// What the line says.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// The ledger's figures.
+    pub(super) live: Live,
+    /// µs since t0.
+    pub(super) now: Micros,
+    /// Events stored a second.
+    pub(super) rate: u64,
+    /// Events owed for longer than the driver's quiet time and not stored.
+    pub(super) lost: u64,
 }
 
 /// Time between two plain lines.
@@ -84,9 +100,19 @@ impl Progress {
         self.say(text);
     }
 
+    /// Whether [`Progress::show`] would draw the line now.
+    pub(super) fn is_due(&self) -> bool {
+        let said = self
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .said;
+        !self.quiet && (self.bar.is_some() || said.elapsed() >= EVERY)
+    }
+
     /// Draws the line, when it is time.
-    pub(super) fn show(&self, live: &Live, now: Micros, rate: u64) {
-        if self.quiet {
+    pub(super) fn show(&self, shown: &Shown) {
+        if !self.is_due() {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,13 +121,19 @@ impl Progress {
         } else {
             format!("  fault {}", state.faults.join(", "))
         };
+        let Shown {
+            live,
+            now,
+            rate,
+            lost,
+        } = shown;
         let oldest = live
             .oldest_not_stored
             .map_or(0, |intended| (now - intended).max(0)) as f64
             / 1e6;
         let line = format!(
-            "{:>6.1} s  {:<10} {rate:>7}/s stored  {:>8} in flight  oldest {oldest:>5.1} s  stored {}{faults}",
-            now as f64 / 1e6,
+            "{:>6.1} s  {:<10} {rate:>7}/s stored  {:>8} in flight  oldest {oldest:>5.1} s  stored {}  lost so far {lost}{faults}",
+            *now as f64 / 1e6,
             state.phase,
             live.owed_not_stored,
             live.totals.stored
@@ -111,11 +143,10 @@ impl Progress {
                 bar.set_message(line);
                 bar.tick();
             }
-            None if state.said.elapsed() >= EVERY => {
+            None => {
                 state.said = Instant::now();
                 print(&line);
             }
-            None => {}
         }
     }
 

@@ -1,17 +1,21 @@
-//! The embedded HDFS under Hadoop's own clients: the shell, the Java API, `DebugAdmin`.
+//! The embedded HDFS under clients that are not ours: Hadoop's shell, its Java API and `DebugAdmin`,
+//! Flume's sink, and `hdfs-native`.
 //!
-//! Needs a JDK and Hadoop's jars (`ci/setup`). Without them the tests say so and pass, except in CI, where
-//! they fail. One JVM runs at a time.
+//! Those of Java need a JDK and the jars (`ci/setup`). Without them their tests say so and pass, except in
+//! CI, where they fail. One JVM runs at a time.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stderr,
     reason = "these are tests, which end with a panic, and say so when they are skipped"
 )]
 
-#[path = "java/cluster.rs"]
+#[path = "clients/cluster.rs"]
 mod cluster;
+#[path = "clients/native.rs"]
+mod native;
 
 use std::fs;
 use std::io::Write;

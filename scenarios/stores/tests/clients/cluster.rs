@@ -380,7 +380,7 @@ impl Java {
             .append(true)
             .open(cluster.dir.path().join("java.log"))
             .unwrap();
-        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java/Driver.java");
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/Driver.java");
         let mut child = Command::new("java")
             .args([
                 "-XX:+UseSerialGC",
