@@ -3,8 +3,9 @@
 //! A leaf: it knows no system under test, no fault kind and no protocol, only names and numbers.
 //! [`record`] is what a run says, [`series`] how it went over time, [`verdict`] how it ends;
 //! [`mod@format`] shows one run, [`compare`] two; [`show`] spells numbers. [`statistics`] is the
-//! arithmetic behind decisions, [`gate`] one of them.
+//! arithmetic behind decisions, [`gate`] and [`capacity`] are decisions.
 
+pub mod capacity;
 pub mod compare;
 pub mod format;
 pub mod gate;
