@@ -34,7 +34,7 @@ pub static KINDS: &[&Kind<ArcChannel>] = &[&file::KIND, &memory::KIND];
 /// Why a channel did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ChannelError {
-    /// No room within keep-alive. The only error after which trying again makes sense.
+    /// No room within keep-alive. Trying again makes sense.
     #[error(
         "channel {channel} is full: no room for {events} events within {waited:?}; \
          its sinks are slower than its sources, or stand still"
@@ -46,6 +46,15 @@ pub enum ChannelError {
         events: usize,
         /// How long the put waited (keep-alive).
         waited: Duration,
+    },
+    /// The disk has no room for the put. Trying again makes sense: what empties the channel frees its
+    /// disk, and so may somebody else.
+    #[error("channel {channel} takes no puts: {reason}")]
+    NoSpace {
+        /// The channel's name.
+        channel: String,
+        /// What was refused, and what to do about it.
+        reason: String,
     },
     /// The transaction can never fit.
     #[error(
@@ -82,7 +91,10 @@ impl ChannelError {
     /// Whether the same transaction may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, ChannelError::Full { .. })
+        matches!(
+            self,
+            ChannelError::Full { .. } | ChannelError::NoSpace { .. }
+        )
     }
 }
 

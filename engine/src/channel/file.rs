@@ -30,8 +30,9 @@
 //!
 //! # Failures
 //!
-//! - A full channel, or a disk with less than `minimumRequiredSpace`: [`ChannelError::Full`] after
-//!   keep-alive. A put that the disk refuses (`ENOSPC`) fails likewise; nothing of it remains.
+//! - A full channel: [`ChannelError::Full`] after keep-alive. A disk with less than
+//!   `minimumRequiredSpace`: [`ChannelError::NoSpace`] after keep-alive. A put that the disk refuses
+//!   (`ENOSPC`) fails likewise, at once; nothing of it remains.
 //! - A sync that fails: [`ChannelError::Unhealthy`], for good. It is never tried again, because a
 //!   page cache forgets what it could not write and calls the rest a success. Restart the agent
 //!   when the disk is well.
@@ -390,6 +391,13 @@ impl FileChannel {
         }
     }
 
+    fn no_space(&self, reason: String) -> ChannelError {
+        ChannelError::NoSpace {
+            channel: self.name.clone(),
+            reason,
+        }
+    }
+
     fn error(&self, error: StoreError, events: usize) -> ChannelError {
         match error {
             StoreError::Full => ChannelError::Full {
@@ -397,6 +405,11 @@ impl FileChannel {
                 events,
                 waited: self.settings.keep_alive,
             },
+            StoreError::LowSpace => self.no_space(format!(
+                "the disk of {} is full up to minimumRequiredSpace ({} bytes); make room there",
+                self.options.data_dir.display(),
+                self.options.minimum_space
+            )),
             StoreError::Refused(error @ FileError::TooLong { .. }) => {
                 tracing::error!(channel = self.name, %error, "the put is refused");
                 self.too_large(events)
@@ -405,11 +418,7 @@ impl FileChannel {
                 // The disk is full, or near it: what frees a channel frees a disk, so it is worth
                 // trying again, and this is the error that says so.
                 tracing::warn!(channel = self.name, %error, "the log could not grow");
-                ChannelError::Full {
-                    channel: self.name.clone(),
-                    events,
-                    waited: Duration::ZERO,
-                }
+                self.no_space(format!("its log could not grow: {error}; make room there"))
             }
             StoreError::Unhealthy(reason) => self.unhealthy(reason),
             StoreError::Closed => self.closed(),
@@ -586,7 +595,10 @@ impl Put for FilePut<'_> {
                 Ok(())
             }
             Err(error) => {
-                if !matches!(error, StoreError::Full | StoreError::Closed) {
+                if !matches!(
+                    error,
+                    StoreError::Full | StoreError::LowSpace | StoreError::Closed
+                ) {
                     counters.event_put_error.fetch_add(1, Relaxed);
                 }
                 Err(self.channel.error(error, events))

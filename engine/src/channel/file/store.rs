@@ -58,8 +58,10 @@ pub(super) struct Options {
 /// Why a transaction did not succeed.
 #[derive(Debug, Clone)]
 pub(super) enum StoreError {
-    /// No room; try again later.
+    /// No room in the channel; try again later.
     Full,
+    /// Less than `minimumRequiredSpace` is free on the disk; try again later.
+    LowSpace,
     /// The log refused the record, and is as it was.
     Refused(FileError),
     /// Nothing is certain any more.
@@ -242,6 +244,7 @@ impl Store {
             let outcome = match state.check() {
                 Err(error) => Some(Err(error)),
                 Ok(()) if room => Some(Ok(())),
+                Ok(()) if left.is_zero() && state.low_space => Some(Err(StoreError::LowSpace)),
                 Ok(()) if left.is_zero() => Some(Err(StoreError::Full)),
                 Ok(()) => None,
             };

@@ -203,6 +203,7 @@ fn a_full_disk_refuses_puts_and_keeps_everything() {
         assert!(put_in < 10_000, "the disk is full long before");
     };
     assert!(error.is_retryable(), "{error}");
+    assert!(error.to_string().contains("takes no puts"), "{error}");
     assert!(put(&channel, &batch(0..50)).is_err_and(|error| error.is_retryable()));
     // What is there can be taken, across a restart too.
     let taken = take(&channel, 50);
@@ -229,7 +230,10 @@ fn little_space_refuses_puts_but_not_takes() {
     );
     disk.set_capacity(2 << 20);
     channel.store().unwrap().maintain().unwrap();
-    assert!(put(&channel, &batch(10..20)).is_err_and(|error| error.is_retryable()));
+    let error = put(&channel, &batch(10..20)).unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    let said = "the disk of /d is full up to minimumRequiredSpace (2097152 bytes)";
+    assert!(error.to_string().contains(said), "{error}");
     assert_eq!(take(&channel, 10), expected(0..10));
     disk.set_capacity(3 << 20);
     channel.store().unwrap().maintain().unwrap();
