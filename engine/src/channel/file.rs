@@ -143,7 +143,6 @@ use crate::metrics::ChannelCounters;
 mod checkpoint;
 mod error;
 pub(crate) mod fuzzing;
-mod gather;
 mod log;
 mod mutant;
 mod payload;
