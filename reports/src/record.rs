@@ -28,6 +28,7 @@ mod file;
 mod findings;
 mod known;
 mod latency;
+pub(crate) mod sealed;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! The record as a file: written whole, read whole, or refused by name.
+//! The record as a file: written whole, read whole, or refused by name. [`sealed`] does the same for
+//! records of other shapes.
 //!
 //! The file is the JSON object of [`RunRecord`] with one key more, `content_sha256`: the SHA-256,
 //! in lower-case hexadecimal, of the canonical form of all other keys. Canonical is: keys sorted
@@ -9,17 +10,10 @@
 //! Writing goes to a file beside it, which is synced and renamed: at any instant the record is
 //! the old one, the new one, or none.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
-
-use super::{RunRecord, SCHEMA_VERSION};
-
-/// The key of the digest.
-const DIGEST_KEY: &str = "content_sha256";
+use super::{RunRecord, SCHEMA_VERSION, sealed};
 
 /// Why a record could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -66,11 +60,13 @@ pub enum Error {
     /// A later program wrote it.
     #[error(
         "failed to read the record: its schema_version is {found} and this program reads up to \
-         {SCHEMA_VERSION}; use a newer flume-bench"
+         {newest}; use a newer flume-bench"
     )]
     Newer {
         /// Its version.
         found: u64,
+        /// The newest that is read.
+        newest: u32,
     },
     /// The content does not match the digest.
     #[error(
@@ -96,15 +92,7 @@ pub enum Error {
 /// # Errors
 /// [`Error::Encode`], which only a defect of ours can cause.
 pub fn to_text(record: &RunRecord) -> Result<String, Error> {
-    let encode = |source| Error::Encode { source };
-    let mut value = serde_json::to_value(record).map_err(encode)?;
-    let digest = digest(&value);
-    if let Value::Object(object) = &mut value {
-        object.insert(DIGEST_KEY.to_owned(), Value::String(digest));
-    }
-    let mut text = serde_json::to_string_pretty(&value).map_err(encode)?;
-    text.push('\n');
-    Ok(text)
+    sealed::to_text(record)
 }
 
 /// Writes a record, replacing what is there.
@@ -112,23 +100,7 @@ pub fn to_text(record: &RunRecord) -> Result<String, Error> {
 /// # Errors
 /// [`Error::Write`] with the path; the old file is then still whole.
 pub fn write(path: &Path, record: &RunRecord) -> Result<(), Error> {
-    let text = to_text(record)?;
-    let beside = path.with_extension("json.new");
-    let put = || -> io::Result<()> {
-        let mut file = fs::File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        // The rename itself is on disk only when the directory is.
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
-            _ => fs::File::open(".")?.sync_all(),
-        }
-    };
-    put().map_err(|source| Error::Write {
-        path: path.to_owned(),
-        source,
-    })
+    sealed::write(path, record)
 }
 
 /// Reads a record file.
@@ -136,11 +108,7 @@ pub fn write(path: &Path, record: &RunRecord) -> Result<(), Error> {
 /// # Errors
 /// All of [`Error`] but the ones of writing.
 pub fn read(path: &Path) -> Result<RunRecord, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    read_str(&text)
+    sealed::read(path, SCHEMA_VERSION)
 }
 
 /// Reads the text of a record file.
@@ -148,88 +116,16 @@ pub fn read(path: &Path) -> Result<RunRecord, Error> {
 /// # Errors
 /// As [`read`].
 pub fn read_str(text: &str) -> Result<RunRecord, Error> {
-    let value: Value = serde_json::from_str(text).map_err(|source| {
-        if source.is_eof() {
-            Error::CutOff {
-                line: source.line(),
-                column: source.column(),
-            }
-        } else {
-            Error::NotARecord {
-                reason: source.to_string(),
-            }
-        }
-    })?;
-    let Value::Object(mut object) = value else {
-        return Err(Error::NotARecord {
-            reason: "the outermost value is something else".into(),
-        });
-    };
-    // First of all the version: another one may have another digest.
-    match object.get("schema_version").and_then(Value::as_u64) {
-        None => {
-            let reason = "it has no schema_version".to_owned();
-            return Err(Error::NotARecord { reason });
-        }
-        Some(found) if found > u64::from(SCHEMA_VERSION) => return Err(Error::Newer { found }),
-        Some(_) => {}
-    }
-    let stated = match object.remove(DIGEST_KEY) {
-        Some(Value::String(stated)) => stated,
-        _ => String::new(),
-    };
-    let value = Value::Object(object);
-    let actual = digest(&value);
-    if stated != actual {
-        return Err(Error::Edited { stated, actual });
-    }
-    serde_json::from_value(value).map_err(|source| Error::Shape { source })
-}
-
-/// The digest of a JSON value in its canonical form.
-fn digest(value: &Value) -> String {
-    let mut canonical = String::new();
-    canonical_form(value, &mut canonical);
-    let hash = Sha256::digest(canonical.as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Appends the canonical form. The keys are sorted here, because the order in which a JSON map
-/// keeps its keys depends on features that other crates of a build may switch on.
-fn canonical_form(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(object) => canonical_object(object, out),
-        Value::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                canonical_form(item, out);
-            }
-            out.push(']');
-        }
-        leaf => out.push_str(&leaf.to_string()),
-    }
-}
-
-fn canonical_object(object: &Map<String, Value>, out: &mut String) {
-    let mut entries: Vec<(&String, &Value)> = object.iter().collect();
-    entries.sort_by_key(|(key, _)| *key);
-    out.push('{');
-    for (i, (key, value)) in entries.into_iter().enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        out.push_str(&Value::String(key.clone()).to_string());
-        out.push(':');
-        canonical_form(value, out);
-    }
-    out.push('}');
+    sealed::read_str(text, SCHEMA_VERSION)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
+    use super::super::sealed::{DIGEST_KEY, digest};
     use super::*;
 
     fn text() -> String {
@@ -289,7 +185,7 @@ mod tests {
     fn a_newer_version_is_refused_before_anything_else() {
         let newer = text().replace("\"schema_version\": 1", "\"schema_version\": 2");
         let error = read_str(&newer).unwrap_err();
-        assert!(matches!(error, Error::Newer { found: 2 }), "{error}");
+        assert!(matches!(error, Error::Newer { found: 2, .. }), "{error}");
         assert!(error.to_string().contains("use a newer flume-bench"));
     }
 
