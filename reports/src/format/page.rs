@@ -95,7 +95,7 @@ impl Page {
         }
     }
 
-    pub(super) fn verdict(&self, verdict: Verdict) -> String {
+    pub(crate) fn verdict(&self, verdict: Verdict) -> String {
         let code = match verdict {
             Verdict::Pass => "1;32",
             Verdict::Inconclusive => "1;33",

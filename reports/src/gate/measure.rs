@@ -1,0 +1,182 @@
+//! What one run says about each metric, from its record alone.
+//!
+//! CPU, bytes and syncs are taken from the begin of `steady` to the end of the drain, so that work
+//! which an arm puts off is counted too, and divided by the events that it took over in that time
+//! (acked; issued where the source gives no answers). Latencies are those of `steady` outside every
+//! fault window.
+
+use super::metric::METRICS;
+use crate::record::{Cost, Known, Ratio, RunRecord};
+
+/// The value of each metric of [`METRICS`], in their order.
+#[must_use]
+pub fn values(record: &RunRecord) -> Vec<Known<Ratio>> {
+    METRICS
+        .iter()
+        .map(|metric| match metric.name {
+            "cpu_ns_per_event" => per_event(record, |cost| &cost.cpu_ns),
+            "written_bytes_per_event" => per_event(record, |cost| &cost.written_bytes),
+            "syncs_per_event" => per_event(record, |cost| &cost.syncs),
+            "peak_rss_bytes" => match record.costs.last() {
+                Some(cost) => cost.peak_rss_bytes.map(|bytes| Ratio::new(*bytes, 1)),
+                None => Known::unknown(NO_COSTS),
+            },
+            "drain_rate_events_per_s" => drain_rate(record),
+            "recovery_us" => recovery(record),
+            "duplicated" => Known::Value(Ratio::new(record.counts.duplicated, 1)),
+            "stored_response_us_p50" => one(&record.latencies.stored_response.steady.us_p50),
+            "stored_response_us_p99" => one(&record.latencies.stored_response.steady.us_p99),
+            _ => one(&record.latencies.stored_response.steady.us_p999),
+        })
+        .collect()
+}
+
+const NO_COSTS: &str = "the run did not measure what the agent used";
+
+fn one(value: &Known<u64>) -> Known<Ratio> {
+    value.map(|value| Ratio::new(*value, 1))
+}
+
+/// A cost of `steady` and drain together, by event taken over.
+fn per_event(record: &RunRecord, of: impl Fn(&Cost) -> &Known<u64>) -> Known<Ratio> {
+    let windows: Vec<&Cost> = ["steady", "drain"]
+        .iter()
+        .filter_map(|name| record.costs.iter().find(|cost| cost.window == *name))
+        .collect();
+    if windows.len() < 2 {
+        return Known::unknown(NO_COSTS);
+    }
+    let (mut used, mut events) = (0, 0);
+    for cost in windows {
+        match of(cost) {
+            Known::Value(value) => used += value,
+            Known::Unknown(why) => return Known::unknown(why.clone()),
+        }
+        events += cost.acked.value().copied().unwrap_or(cost.issued);
+    }
+    if events == 0 {
+        return Known::unknown("no event was taken over in steady");
+    }
+    Known::Value(Ratio::new(used, events))
+}
+
+/// A shorter drain is not measured: the store is read every 50 ms.
+const LEAST_DRAIN_US: u64 = 250_000;
+
+/// Events stored by the second from the end of the load, or from the heal of what held the sink if
+/// that came later, until nothing was owed.
+fn drain_rate(record: &RunRecord) -> Known<Ratio> {
+    let Some(drain) = record.costs.iter().find(|cost| cost.window == "drain") else {
+        return Known::unknown(NO_COSTS);
+    };
+    if record.faults.is_empty() {
+        return Known::unknown(
+            "not gated: offered load met, and nothing held the sink ([gate] hold)",
+        );
+    }
+    let healed = record
+        .faults
+        .iter()
+        .filter_map(|fault| fault.healed_us.value().copied())
+        .max()
+        .unwrap_or(0);
+    let took = drain.end_us.saturating_sub(drain.start_us.max(healed));
+    if took < LEAST_DRAIN_US {
+        return Known::unknown(format!(
+            "not gated: the backlog was drained within {}, and the store is read every 50 ms",
+            crate::show::duration(took)
+        ));
+    }
+    Known::Value(Ratio::new(drain.stored.saturating_mul(1_000_000), took))
+}
+
+/// From the last heal to the drained backlog; of several faults the longest.
+fn recovery(record: &RunRecord) -> Known<Ratio> {
+    if record.faults.is_empty() {
+        return Known::unknown("no fault was injected");
+    }
+    let mut longest = 0;
+    for fault in &record.faults {
+        match &fault.recovery.drained_us {
+            Known::Value(took) => longest = longest.max(*took),
+            Known::Unknown(why) => return Known::unknown(why.clone()),
+        }
+    }
+    Known::Value(Ratio::new(longest, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::metric;
+    use crate::record::Fault;
+
+    fn record() -> RunRecord {
+        let cost = |window: &str, from, to, acked, stored, cpu| Cost {
+            window: window.into(),
+            start_us: from,
+            end_us: to,
+            issued: acked,
+            acked: Known::Value(acked),
+            stored,
+            cpu_ns: Known::Value(cpu),
+            written_bytes: Known::Value(cpu / 10),
+            syncs: Known::unknown("the agent does not count its syncs"),
+            peak_rss_bytes: Known::Value(to),
+            ..Cost::default()
+        };
+        RunRecord {
+            costs: vec![
+                cost("steady", 3_000_000, 10_000_000, 1_000, 900, 5_000_000),
+                cost("drain", 10_000_000, 10_600_000, 0, 100, 500_000),
+            ],
+            ..RunRecord::default()
+        }
+    }
+
+    fn value(record: &RunRecord, name: &str) -> Known<Ratio> {
+        let at = metric::METRICS
+            .iter()
+            .position(|one| one.name == name)
+            .unwrap();
+        values(record)[at].clone()
+    }
+
+    #[test]
+    fn costs_are_those_of_steady_and_drain_by_event_taken_over() {
+        let cpu = value(&record(), "cpu_ns_per_event");
+        assert_eq!(cpu, Known::Value(Ratio::new(5_500_000, 1_000)));
+        let syncs = value(&record(), "syncs_per_event");
+        assert_eq!(syncs.reason(), Some("the agent does not count its syncs"));
+        let rss = value(&record(), "peak_rss_bytes");
+        assert_eq!(rss, Known::Value(Ratio::new(10_600_000, 1)));
+        assert!(
+            value(&RunRecord::default(), "cpu_ns_per_event")
+                .value()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_drain_begins_with_the_heal_and_needs_something_that_held_the_sink() {
+        let why = value(&record(), "drain_rate_events_per_s");
+        assert!(
+            why.reason()
+                .unwrap()
+                .starts_with("not gated: offered load met")
+        );
+        let mut held = record();
+        held.faults.push(Fault {
+            healed_us: Known::Value(10_100_000),
+            ..Fault::default()
+        });
+        let rate = value(&held, "drain_rate_events_per_s");
+        assert_eq!(rate.value().unwrap().as_f64(), Some(200.0));
+        held.faults[0].healed_us = Known::Value(10_500_000);
+        let why = value(&held, "drain_rate_events_per_s");
+        assert!(
+            why.reason().unwrap().contains("drained within 100"),
+            "{why:?}"
+        );
+    }
+}
