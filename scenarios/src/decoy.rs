@@ -36,6 +36,7 @@ pub struct Defect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     AnswerEarly,
+    Burn,
     CorruptIdentity,
     CorruptPayload,
     Hide,
@@ -61,6 +62,11 @@ pub static DEFECTS: &[Defect] = &[
         name: "answer_early",
         summary: "answers at once and stores each n events together: a kill loses what it holds",
         what: What::AnswerEarly,
+    },
+    Defect {
+        name: "burn",
+        summary: "spends n ns of CPU time on each event, and is right: the slow build of a gate's tests",
+        what: What::Burn,
     },
     Defect {
         name: "corrupt_identity",
@@ -344,6 +350,7 @@ impl Agent {
             What::Replay if (self.first.len() as u64) < self.every => {
                 self.first.push(body.to_vec())
             }
+            What::Burn => burn(Duration::from_nanos(self.every)),
             What::Stall if self.tally.received == self.every => {
                 std::thread::sleep(Duration::from_millis(700))
             }
@@ -506,6 +513,14 @@ fn publish(in_use: &Path) -> io::Result<()> {
     std::fs::rename(in_use, in_use.with_extension(""))
 }
 
+/// Uses so much CPU time of this thread, however long that takes on a busy machine.
+fn burn(time: Duration) {
+    use nix::time::{ClockId, clock_gettime};
+    let used = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    let Ok(begin) = used() else { return };
+    while used().is_ok_and(|now| now.saturating_sub(begin) < time) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -567,6 +582,7 @@ mod tests {
     fn each_defect_does_what_its_tally_says() {
         for (defect, lines, lost) in [
             ("honest", 100, 0),
+            ("burn", 100, 0),
             ("lose_every", 86, 14),
             ("hide_loss", 100, 14),
             ("repeat", 114, 0),

@@ -25,7 +25,7 @@ use flume_bench_reports::verdict::{ExitCode, Verdict};
 use crate::checker::{self, Evidence, Histograms, Strike};
 use crate::runner::history::{self, Entry, Line};
 use crate::scenario::Scenario;
-pub use facts::{Facts, gather};
+pub use facts::{Facts, gather, host};
 use samples::{Samples, Windows};
 
 /// Name of the record in a run's directory.

@@ -15,6 +15,7 @@
 pub mod checker;
 pub mod decoy;
 pub mod fault;
+pub mod gate;
 pub mod judge;
 pub mod process;
 pub mod proxy;

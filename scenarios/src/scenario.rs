@@ -6,6 +6,7 @@
 //! the runner ever sees.
 
 mod faults;
+pub mod gate;
 mod load;
 pub mod objectives;
 pub mod reader;
@@ -55,6 +56,8 @@ pub struct Scenario {
     pub objectives: Objectives,
     /// Whether the run ends as soon as an objective is beyond recovery.
     pub keep_going: bool,
+    /// How a gate compares it.
+    pub gate: gate::Gate,
 }
 
 /// `[sut]`.
@@ -221,6 +224,27 @@ pub fn inspect(path: &Path, overrides: &Overrides) -> (Option<Scenario>, Vec<Pro
     }
 }
 
+/// The text of a scenario with everything overridden, unchecked.
+///
+/// # Errors
+/// A file that cannot be read, and every override that is not understood.
+pub fn text_of(path: &Path, overrides: &Overrides) -> Result<String, Vec<Problem>> {
+    let written = read_text(path).map_err(|problem| vec![problem])?;
+    overrides.apply(path, &written).map(|applied| applied.text)
+}
+
+/// Checks a text as if it stood in the file of that path: what is named is looked for beside it, and
+/// the scenario has its name. For trials, whose texts are made from a scenario's.
+///
+/// # Errors
+/// Every problem found.
+pub fn load_text(path: &Path, text: &str) -> Result<Scenario, Vec<Problem>> {
+    match understand(Source::new(path, text), path, text) {
+        (Some(scenario), problems) if problems.is_empty() => Ok(scenario),
+        (_, problems) => Err(problems),
+    }
+}
+
 /// Reads the scenario of a run that is over: the files that it names need not be there any more.
 pub fn load_stored(path: &Path) -> Result<Scenario, Vec<Problem>> {
     let text = read_text(path).map_err(|problem| vec![problem])?;
@@ -308,6 +332,10 @@ fn read(root: &Reader<'_, '_>, path: &Path, text: &str) -> Option<Scenario> {
     let objectives = objectives::read(&root.table("objectives"));
     let keep_going = root.flag("keep_going").unwrap_or(false);
     faults::check_campaign(&root.table("campaign"));
+    let holdable = store
+        .as_deref()
+        .is_none_or(|store| !store.nodes().is_empty() && store.provider() != "external");
+    let gate = gate::read(&root.table("gate"), !faults.is_empty(), holdable);
     root.finish();
     if let Some(sut) = &sut {
         check_driver(root, sut.driver.as_ref(), load.as_ref(), store.as_deref());
@@ -328,6 +356,7 @@ fn read(root: &Reader<'_, '_>, path: &Path, text: &str) -> Option<Scenario> {
         faults,
         objectives,
         keep_going,
+        gate,
     })
 }
 

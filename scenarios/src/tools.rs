@@ -17,11 +17,19 @@ pub type CheckAgent = fn(&Path, &str, &dyn Fn(&str) -> Option<String>) -> Vec<Pr
 pub struct Tools {
     /// The running program, which also is agent, store and decoy.
     pub program: PathBuf,
+    /// The program of the system under test where it is another one: an arm of a gate. Stores are
+    /// always this program's.
+    pub agent_program: Option<PathBuf>,
     /// Checks an agent's configuration.
     pub check_agent: CheckAgent,
 }
 
 impl Tools {
+    /// The program that is started as agent or decoy.
+    pub fn agent(&self) -> &Path {
+        self.agent_program.as_deref().unwrap_or(&self.program)
+    }
+
     /// Directory of the jars of one system, such as `flume-1.11.0`.
     pub fn jars(&self, name: &str) -> PathBuf {
         libs().join(name)

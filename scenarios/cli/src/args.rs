@@ -25,6 +25,10 @@ const EXIT_CODES: &str = "Exit codes:
 pub(crate) enum Command {
     /// Run a scenario and judge what happened
     Run(Run),
+    /// Compare two builds, configurations or drivers: may this change go in?
+    Gate(Box<Gate>),
+    /// Keep what a build needed, for `gate --against`
+    Baseline(Baseline),
     /// Check a scenario, print its timeline, start nothing
     Check(Check),
     /// List what there is: scenarios, kinds with their settings, defaults
@@ -79,6 +83,108 @@ pub(crate) struct Run {
     /// Print nothing but the verdict's line
     #[arg(long)]
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gate {
+    /// Scenarios' files, or names of shipped ones
+    #[arg(required = true)]
+    pub(crate) scenarios: Vec<String>,
+    #[command(flatten)]
+    pub(crate) overriding: Overriding,
+    /// The program that is known to be good: its agent is the baseline
+    #[arg(long, value_name = "PATH")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// The program with the change: its agent is the candidate
+    #[arg(long, value_name = "PATH")]
+    pub(crate) candidate: Option<PathBuf>,
+    /// A git revision as the baseline, built once and kept by commit; the candidate is this program
+    /// unless --candidate is given
+    #[arg(long, value_name = "REV", conflicts_with_all = ["baseline", "arm"])]
+    pub(crate) baseline_rev: Option<String>,
+    /// Compare with the stored baseline of this branch: the weaker form, see `baseline`
+    #[arg(long, value_name = "BRANCH", conflicts_with_all = ["baseline", "baseline_rev", "arm"])]
+    pub(crate) against: Option<String>,
+    /// An arm by name: FILE.conf, driver:NAME, set:KEY=VALUE or program:PATH; the first is the baseline
+    #[arg(long, value_name = "NAME=WHAT")]
+    pub(crate) arm: Vec<String>,
+    /// Time for one scenario, builds left out
+    #[arg(long, default_value = "10m", value_name = "DURATION")]
+    pub(crate) budget: String,
+    /// Pairs of the screen, instead of what the budget allows (12 at most)
+    #[arg(long, value_name = "N")]
+    pub(crate) pairs: Option<usize>,
+    /// Keep the scenario's own faults and phases
+    #[arg(long)]
+    pub(crate) with_faults: bool,
+    /// A metric that this host cannot resolve is inconclusive, instead of demoted to watch
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// What an inconclusive gate exits with: fail is 3, neutral is 0; the verdict stays
+    #[arg(long, value_parser = ["fail", "neutral"], default_value = "fail", value_name = "HOW")]
+    pub(crate) on_inconclusive: String,
+    /// Say what this host can see: pairs of equal arms for a minute
+    #[arg(long, conflicts_with = "calibrate")]
+    pub(crate) check_host: bool,
+    /// Measure and store how much equal arms differ on this host: 40 pairs
+    #[arg(long)]
+    pub(crate) calibrate: bool,
+    /// Where calibrations are kept
+    #[arg(long, value_name = "DIRECTORY", default_value = "gate-store")]
+    pub(crate) store: PathBuf,
+    /// A file of waivers: metric, limit, reason and last day of each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) waivers: Option<PathBuf>,
+    /// Where the gate and its runs are kept
+    #[arg(long, value_name = "DIRECTORY", default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// Print nothing but the verdict's line
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Baseline {
+    #[command(subcommand)]
+    pub(crate) what: BaselineCommand,
+    /// Where baselines are kept
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        default_value = "gate-store",
+        global = true
+    )]
+    pub(crate) store: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BaselineCommand {
+    /// Keep one arm of a gate as the baseline of a branch
+    Save {
+        /// A gate's directory, or its gate.json
+        gate: PathBuf,
+        /// The branch
+        #[arg(long)]
+        branch: String,
+        /// Which arm
+        #[arg(long, value_parser = ["baseline", "candidate"], default_value = "candidate")]
+        arm: String,
+    },
+    /// Make the baselines of one branch those of another
+    Promote {
+        /// The branch they are taken from
+        #[arg(long)]
+        from: String,
+        /// The branch they are given to
+        #[arg(long)]
+        to: String,
+    },
+    /// List the baselines
+    List {
+        /// Of this branch only
+        #[arg(long)]
+        branch: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

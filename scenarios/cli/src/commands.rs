@@ -1,5 +1,8 @@
 //! One function a subcommand; [`dispatch`] chooses.
 
+mod baseline;
+mod gate;
+mod interrupt;
 mod list;
 mod machine;
 mod report;
@@ -40,6 +43,8 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> ExitCode {
         .collect();
     match cli.command {
         Command::Run(args) => run::run(&args, words),
+        Command::Baseline(args) => baseline::baseline(&args),
+        Command::Gate(args) => gate::gate(&args, words),
         Command::Check(args) => run::check(&args),
         Command::Doctor(args) => run::doctor(&args),
         Command::List(args) => list::list(&args.what),
@@ -104,6 +109,7 @@ pub(crate) fn tools() -> Tools {
     let program = std::env::current_exe().unwrap_or_else(|_| "flume-bench".into());
     Tools {
         program,
+        agent_program: None,
         check_agent,
     }
 }

@@ -263,7 +263,8 @@ fn description(text: &str) -> String {
     lines.join(" ")
 }
 
-fn host() -> Host {
+/// The machine this runs on.
+pub fn host() -> Host {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let field = |text: &str, key: &str| {
         text.lines()

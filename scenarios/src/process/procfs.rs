@@ -87,6 +87,8 @@ pub struct Stat {
     pub group: i32,
     /// CPU time of the process and of the children it has waited for.
     pub cpu: Duration,
+    /// The same in clock ticks, as the kernel counts.
+    pub ticks: u64,
     /// Threads.
     pub threads: u64,
     /// Start time in clock ticks since boot.
@@ -127,6 +129,7 @@ impl Stat {
             parent: id(4)?,
             group: id(5)?,
             cpu: Duration::from_micros(ticks.saturating_mul(1_000_000) / ticks_per_second()),
+            ticks,
             threads: number(20)?,
             start: number(22)?,
             rss_bytes: number(24)?.saturating_mul(page_bytes()),

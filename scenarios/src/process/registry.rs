@@ -331,7 +331,14 @@ pub fn end_own(runs: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     let mut ended = Vec::new();
-    for directory in entries.flatten().map(|entry| entry.path()) {
+    // The runs of a gate lie one step deeper, in its own directory.
+    let inner = |directory: &PathBuf| -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory.join("runs")).into_iter().flatten();
+        entries.flatten().map(|entry| entry.path()).collect()
+    };
+    let outer: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let deeper: Vec<PathBuf> = outer.iter().flat_map(inner).collect();
+    for directory in outer.into_iter().chain(deeper) {
         let list = fs::read(directory.join(FILE))
             .ok()
             .and_then(|text| serde_json::from_slice::<List>(&text).ok());

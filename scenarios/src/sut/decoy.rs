@@ -72,7 +72,7 @@ impl Driver for Decoy {
     fn command(&self, place: &Place, tools: &Tools) -> Command {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let argv = [
-            text(&tools.program),
+            text(tools.agent()),
             "decoy".into(),
             "--defect".into(),
             self.defect.into(),

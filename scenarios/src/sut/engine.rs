@@ -64,7 +64,7 @@ impl Driver for Engine {
     }
     fn command(&self, place: &Place, tools: &Tools) -> Command {
         let argv = [
-            tools.program.to_string_lossy().into_owned(),
+            tools.agent().to_string_lossy().into_owned(),
             "agent".into(),
             "--strict".into(),
             "-n".into(),
@@ -103,7 +103,7 @@ impl Driver for Engine {
         for (checkpoint, data) in file_channels(&text, place) {
             let arguments =
                 ["stranded", "--checkpoint", &checkpoint, "--data", &data].map(str::to_owned);
-            let output = crate::tools::output(&tools.program, &arguments)
+            let output = crate::tools::output(tools.agent(), &arguments)
                 .map_err(|error| format!("the channel in {data} could not be read: {error}"))?;
             bodies.extend(output.lines().map(|line| line.as_bytes().to_vec()));
         }
@@ -167,6 +167,7 @@ mod tests {
         };
         let tools = Tools {
             program: PathBuf::from("flume-bench"),
+            agent_program: None,
             check_agent: |_, _, _| Vec::new(),
         };
         let command = Engine.command(&place, &tools);

@@ -1,7 +1,5 @@
 //! `run`, `check` and `doctor`.
 
-mod interrupt;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +11,7 @@ use flume_bench_scenarios::scenario::{self, Overrides, Scenario, When};
 use flume_bench_scenarios::text::show_duration;
 use flume_bench_scenarios::{shipped, store, sut};
 
-use super::{exit, print, report, say, say_problems, tools};
+use super::{exit, interrupt, print, report, say, say_problems, tools};
 use crate::args::{Check, Doctor, Overriding, Run};
 
 /// The scenario, checked together with what the machine has for it: whatever is wrong is said at

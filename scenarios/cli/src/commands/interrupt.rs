@@ -1,4 +1,4 @@
-//! The signals of `run`: SIGINT, SIGTERM and SIGHUP.
+//! The signals of `run` and `gate`: SIGINT, SIGTERM and SIGHUP.
 //!
 //! The first one ends the run in good order: it heals, drains no longer, ends what it started,
 //! and keeps and judges what it recorded. A second one ends what the run started with SIGKILL and
@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use crate::commands::say;
+use super::say;
 
 const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 

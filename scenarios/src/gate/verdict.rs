@@ -1,0 +1,349 @@
+//! From metrics and misses to verdict, exit code and reasons.
+
+use flume_bench_reports::gate::metric::{self, Class};
+use flume_bench_reports::gate::record::{
+    Difference, GateRecord, MetricResult, Outcome, Pair, ScenarioGate, Violation,
+};
+use flume_bench_reports::record::Ratio;
+use flume_bench_reports::verdict::{ExitCode, Verdict};
+
+use super::is_hard;
+use super::session::{Miss, Stop, Subject};
+
+/// Counters that differ by less than this are not named, ppm.
+const NAMED_FROM_PPM: f64 = 0.05;
+
+/// What the runs of both arms missed.
+pub(super) fn violations(subject: &Subject) -> Vec<Violation> {
+    let mut names: Vec<&str> = subject
+        .misses
+        .iter()
+        .map(|miss| miss.what.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|what| {
+            let of = |arm: usize| -> Vec<&Miss> {
+                let own = subject.misses.iter();
+                own.filter(|miss| miss.arm == arm && miss.what == what)
+                    .collect()
+            };
+            // Of a pair that was run again, losses count all the same.
+            let again = if is_hard(what) {
+                subject.spoiled.len()
+            } else {
+                0
+            };
+            violation(what, &of(0), &of(1), (subject.pairs.len() + again) as u64)
+        })
+        .collect()
+}
+
+fn violation(what: &str, baseline: &[&Miss], candidate: &[&Miss], runs: u64) -> Violation {
+    let counts = |misses: &[&Miss]| match is_hard(what) {
+        true => !misses.is_empty(),
+        false => misses.len() as u64 * 2 > runs,
+    };
+    let (old, new) = (counts(baseline), counts(candidate));
+    let seen = |misses: &[&Miss]| {
+        misses
+            .first()
+            .map_or_else(String::new, |miss| format!(" ({})", miss.why))
+    };
+    let in_runs = |misses: &[&Miss]| format!("{} of {runs} runs", misses.len());
+    let (exit_code, sentence) = match (old, new) {
+        (false, true) => (
+            ExitCode::Regression,
+            format!(
+                "{what}: the candidate missed it in {}{}, the baseline in {}.",
+                in_runs(candidate),
+                seen(candidate),
+                in_runs(baseline)
+            ),
+        ),
+        (true, true) => (
+            ExitCode::Missed,
+            format!(
+                "{what}: both arms missed it, the candidate in {}{}, the baseline in {}.",
+                in_runs(candidate),
+                seen(candidate),
+                in_runs(baseline)
+            ),
+        ),
+        (true, false) => (
+            ExitCode::Pass,
+            format!(
+                "{what}: only the baseline missed it, in {}{}.",
+                in_runs(baseline),
+                seen(baseline)
+            ),
+        ),
+        (false, false) => (
+            ExitCode::Pass,
+            format!(
+                "{what}: missed in {} of the candidate and {} of the baseline: not in most of \
+                 either's runs.",
+                in_runs(candidate),
+                in_runs(baseline)
+            ),
+        ),
+    };
+    let mut seen_in: Vec<String> = candidate
+        .iter()
+        .chain(baseline)
+        .map(|miss| miss.dir.clone())
+        .collect();
+    seen_in.truncate(5);
+    Violation {
+        what: what.to_owned(),
+        baseline_runs: baseline.len() as u64,
+        candidate_runs: candidate.len() as u64,
+        runs,
+        sentence,
+        exit_code,
+        seen_in,
+    }
+}
+
+/// Kernel counters by event, as far as the arms' medians differ; the largest ratio first.
+pub(super) fn differences(pairs: &[Pair]) -> Vec<Difference> {
+    let mut names: Vec<&str> = pairs
+        .iter()
+        .flat_map(|pair| &pair.runs)
+        .flat_map(|run| &run.counters)
+        .map(|counter| counter.name.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let median = |arm: usize, name: &str| -> Option<Ratio> {
+        let mut values: Vec<Ratio> = pairs
+            .iter()
+            .filter_map(|pair| pair.runs.get(arm))
+            .filter_map(|run| {
+                let counter = run.counters.iter().find(|one| one.name == name)?;
+                Some(Ratio::new(counter.value, run.events))
+            })
+            .collect();
+        let key = |ratio: &Ratio| ratio.as_f64().unwrap_or(0.0);
+        values.sort_by(|a, b| key(a).total_cmp(&key(b)));
+        values.get(values.len().checked_sub(1)? / 2).copied()
+    };
+    let log = |one: &Difference| {
+        let of = |ratio: Ratio| (ratio.part as f64 + 1.0) / ratio.whole.max(1) as f64;
+        (of(one.candidate) / of(one.baseline)).ln().abs()
+    };
+    let mut all: Vec<Difference> = names
+        .into_iter()
+        .filter_map(|name| {
+            Some(Difference {
+                name: name.to_owned(),
+                baseline: median(0, name)?,
+                candidate: median(1, name)?,
+            })
+        })
+        .filter(|one| log(one) >= NAMED_FROM_PPM)
+        .collect();
+    all.sort_by(|a, b| log(b).total_cmp(&log(a)));
+    all
+}
+
+/// Fills in verdict, exit codes and reasons.
+pub(super) fn decide(record: &mut GateRecord, stop: Option<&Stop>, neutral: bool) {
+    let many = record.scenarios.len() > 1;
+    let mut reasons: Vec<(ExitCode, String)> = Vec::new();
+    for scenario in &mut record.scenarios {
+        let name = if many {
+            format!("{}: ", scenario.name)
+        } else {
+            String::new()
+        };
+        let mut own = of_scenario(scenario, stop.is_some());
+        scenario.exit_code = ExitCode::decide(own.iter().map(|(code, _)| *code));
+        reasons.extend(
+            own.drain(..)
+                .map(|(code, why)| (code, format!("{name}{why}"))),
+        );
+    }
+    match stop {
+        Some(Stop::Interrupted) => reasons.push((
+            ExitCode::Inconclusive,
+            "The gate was interrupted; what it has is shown.".into(),
+        )),
+        Some(Stop::Unfit(why)) => {
+            reasons.push((ExitCode::Inconclusive, format!("Host unfit: {why}.")));
+        }
+        Some(Stop::Failed(why)) => {
+            reasons.push((
+                ExitCode::HarnessFailed,
+                format!("The harness or a store failed: {why}."),
+            ));
+        }
+        None => {}
+    }
+    let code = ExitCode::decide(reasons.iter().map(|(code, _)| *code));
+    let rank = |code: &ExitCode| ExitCode::PRECEDENCE.iter().position(|one| one == code);
+    reasons.sort_by_key(|(code, _)| rank(code));
+    record.exit_code = code;
+    record.verdict = match code {
+        ExitCode::Pass => Verdict::Pass,
+        ExitCode::Missed | ExitCode::Regression => Verdict::Fail,
+        _ => Verdict::Inconclusive,
+    };
+    record.exit_code_given = match (code, neutral) {
+        (ExitCode::Inconclusive, true) => ExitCode::Pass,
+        _ => code,
+    };
+    record.reasons = reasons.into_iter().map(|(_, why)| why).collect();
+}
+
+/// What a scenario comes to, with the reasons; never empty.
+fn of_scenario(scenario: &ScenarioGate, stopped: bool) -> Vec<(ExitCode, String)> {
+    let mut reasons: Vec<(ExitCode, String)> = scenario
+        .violations
+        .iter()
+        .filter(|violation| violation.exit_code != ExitCode::Pass)
+        .map(|violation| (violation.exit_code, violation.sentence.clone()))
+        .collect();
+    if let Some(why) = &scenario.left_out {
+        return vec![(ExitCode::Inconclusive, why.clone())];
+    }
+    let violated = !reasons.is_empty();
+    for one in scenario
+        .metrics
+        .iter()
+        .filter(|one| one.class == Class::Gating)
+    {
+        let words = metric::find(&one.name).map_or(one.name.as_str(), |metric| metric.words);
+        match one.outcome {
+            Outcome::Regression => {
+                reasons.push((ExitCode::Regression, format!("{words} is {}.", one.reason)))
+            }
+            // After a loss the pairs end early, and nothing more is asked of them.
+            Outcome::Inconclusive if !violated && !stopped => reasons.push((
+                ExitCode::Inconclusive,
+                format!("{words} is inconclusive: {}.", one.reason),
+            )),
+            _ => {}
+        }
+    }
+    if !violated && !stopped && !scenario.metrics.iter().any(decides_speed) {
+        let why: Vec<String> = scenario
+            .metrics
+            .iter()
+            .filter(|one| metric::find(&one.name).is_some_and(|metric| metric.is_speed))
+            .map(|one| format!("{}: {}", one.name, one.reason))
+            .collect();
+        reasons.push((
+            ExitCode::Inconclusive,
+            format!(
+                "No speed metric can decide on this host ({}).",
+                why.join("; ")
+            ),
+        ));
+    }
+    if reasons.is_empty() && !stopped {
+        reasons.push((ExitCode::Pass, passed(&scenario.metrics)));
+    }
+    reasons
+}
+
+fn decides_speed(one: &MetricResult) -> bool {
+    one.class == Class::Gating
+        && one.outcome != Outcome::NotMeasured
+        && metric::find(&one.name).is_some_and(|metric| metric.is_speed)
+}
+
+fn passed(metrics: &[MetricResult]) -> String {
+    let decided: Vec<String> = metrics
+        .iter()
+        .filter(|one| one.class == Class::Gating && one.outcome != Outcome::NotMeasured)
+        .map(|one| {
+            let words = metric::find(&one.name).map_or(one.name.as_str(), |metric| metric.words);
+            format!("{words} {}", one.reason)
+        })
+        .collect();
+    format!(
+        "Nothing is lost, and nothing got worse: {}.",
+        decided.join("; ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn miss(arm: usize, what: &str) -> Miss {
+        Miss {
+            arm,
+            what: what.into(),
+            why: "20 events, and 0 events is allowed".into(),
+            dir: "runs/x".into(),
+            pair: 1,
+        }
+    }
+
+    fn code(what: &str, baseline: usize, candidate: usize) -> ExitCode {
+        let (old, new) = (miss(0, what), miss(1, what));
+        violation(what, &vec![&old; baseline], &vec![&new; candidate], 8).exit_code
+    }
+
+    #[test]
+    fn one_loss_decides_and_a_late_percentile_needs_most_runs() {
+        assert_eq!(code("lost", 0, 1), ExitCode::Regression);
+        assert_eq!(code("lost", 1, 1), ExitCode::Missed);
+        assert_eq!(code("lost", 1, 0), ExitCode::Pass);
+        assert_eq!(code("stored_response_us_p99", 0, 4), ExitCode::Pass);
+        assert_eq!(code("stored_response_us_p99", 0, 5), ExitCode::Regression);
+        assert_eq!(code("stored_response_us_p99", 5, 5), ExitCode::Missed);
+    }
+
+    fn metric_of(name: &str, outcome: Outcome) -> MetricResult {
+        MetricResult {
+            name: name.into(),
+            outcome,
+            reason: "30 % worse".into(),
+            class: match outcome {
+                Outcome::Demoted => Class::Watch,
+                _ => Class::Gating,
+            },
+            ..MetricResult::default()
+        }
+    }
+
+    fn codes(metrics: Vec<MetricResult>) -> ExitCode {
+        let scenario = ScenarioGate {
+            metrics,
+            ..ScenarioGate::default()
+        };
+        ExitCode::decide(
+            of_scenario(&scenario, false)
+                .into_iter()
+                .map(|(code, _)| code),
+        )
+    }
+
+    #[test]
+    fn the_code_follows_the_metrics() {
+        let cpu = |outcome| metric_of("cpu_ns_per_event", outcome);
+        assert_eq!(codes(vec![cpu(Outcome::Fine)]), ExitCode::Pass);
+        assert_eq!(codes(vec![cpu(Outcome::Regression)]), ExitCode::Regression);
+        assert_eq!(
+            codes(vec![cpu(Outcome::Inconclusive)]),
+            ExitCode::Inconclusive
+        );
+        // Memory alone cannot vouch for speed.
+        let rss = metric_of("peak_rss_bytes", Outcome::Fine);
+        assert_eq!(
+            codes(vec![cpu(Outcome::Demoted), rss.clone()]),
+            ExitCode::Inconclusive
+        );
+        let worse = metric_of("peak_rss_bytes", Outcome::Regression);
+        assert_eq!(
+            codes(vec![cpu(Outcome::Demoted), worse]),
+            ExitCode::Regression
+        );
+        assert_eq!(codes(vec![cpu(Outcome::Improved), rss]), ExitCode::Pass);
+    }
+}

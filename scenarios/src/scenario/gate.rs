@@ -1,0 +1,205 @@
+//! `[gate]`: how a scenario is compared by `flume-bench gate`.
+//!
+//! ```toml
+//! [gate]
+//! warm_up = "3s"                       # load before the measured one
+//! steady = "7s"                        # measured load
+//! hold = "2s"                          # store frozen at the end of steady: the drain rate; hdfs only
+//! foreign_cpu = "10 %"                 # a pair in which others used more is run again
+//! cpu_ns_per_event = "5 %"             # margins, by metric, each with its unit
+//! peak_rss_bytes = "10 % and 8 MiB"    # a change counts when it exceeds both
+//! stored_response_us_p99 = "50 % and 2ms"
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use flume_bench_reports::gate::metric::{self, METRICS};
+
+use super::reader::Reader;
+use crate::text::{parse_duration, parse_size};
+
+/// The smallest change of a metric that the gate must not miss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Margin {
+    /// Part of the baseline's value, ppm.
+    pub ppm: u64,
+    /// And at least so much, in the metric's unit; 0 for none.
+    pub floor: u64,
+}
+
+/// The section, with its defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    /// Load before the measured one.
+    pub warm_up: Duration,
+    /// Measured load.
+    pub steady: Duration,
+    /// How long the store is frozen at the end of steady, so that a drain can be measured.
+    pub hold: Duration,
+    /// Part of all CPUs that others may use during a pair, ppm.
+    pub foreign_ppm: u64,
+    /// Margins other than the defaults.
+    pub margins: BTreeMap<&'static str, Margin>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            warm_up: Duration::from_secs(3),
+            steady: Duration::from_secs(7),
+            hold: Duration::ZERO,
+            foreign_ppm: 100_000,
+            margins: BTreeMap::new(),
+        }
+    }
+}
+
+impl Gate {
+    /// The margin of a metric: the scenario's, or the default.
+    pub fn margin(&self, metric: &metric::Metric) -> Margin {
+        self.margins.get(metric.name).copied().unwrap_or(Margin {
+            ppm: metric.margin_ppm,
+            floor: metric.floor,
+        })
+    }
+}
+
+/// Shorter than this, a run measures its own begin and end.
+const LEAST_STEADY: Duration = Duration::from_secs(1);
+
+pub(super) fn read(table: &Reader<'_, '_>, faults: bool, holdable: bool) -> Gate {
+    let mut gate = Gate::default();
+    if let Some(warm_up) = table.parsed("warm_up", parse_duration) {
+        gate.warm_up = warm_up;
+    }
+    if let Some(steady) = table.parsed("steady", parse_duration) {
+        gate.steady = steady;
+        if steady < LEAST_STEADY {
+            table.problem(
+                "steady",
+                "gate.steady must be at least 1s: a shorter run measures its own begin and end",
+            );
+        }
+    }
+    if let Some(hold) = table.parsed("hold", parse_duration) {
+        gate.hold = hold;
+        if hold * 2 > gate.steady {
+            table.problem("hold", "gate.hold may be half of gate.steady at most");
+        }
+        if !hold.is_zero() && !holdable {
+            table.problem(
+                "hold",
+                "gate.hold freezes the store's processes, and this store has none of the run's: \
+                 leave it out",
+            );
+        }
+    }
+    if let Some(foreign) = table.parsed("foreign_cpu", parse_percent) {
+        gate.foreign_ppm = foreign;
+        if foreign == 0 || foreign > 1_000_000 {
+            table.problem(
+                "foreign_cpu",
+                "gate.foreign_cpu must be above 0 % and at most 100 %",
+            );
+        }
+    }
+    for metric in METRICS {
+        let Some(text) = table.text(metric.name) else {
+            continue;
+        };
+        let margin = match margin(&text, metric.unit) {
+            Ok(margin) => margin,
+            Err(wanted) => {
+                table.problem(
+                    metric.name,
+                    format!("gate.{}: \"{text}\" is not a margin: {wanted}", metric.name),
+                );
+                continue;
+            }
+        };
+        if metric.name == "recovery_us" && !faults {
+            table.problem(
+                metric.name,
+                "gate.recovery_us: this scenario has no [[fault]], so nothing recovers: leave the \
+                 margin out, or add a fault",
+            );
+        }
+        gate.margins.insert(metric.name, margin);
+    }
+    table.finish();
+    gate
+}
+
+/// `"5 %"` in ppm.
+pub(crate) fn parse_percent(text: &str) -> Result<u64, String> {
+    let wrong = || format!("\"{text}\" is not a share: write a number and %, such as \"10 %\"");
+    let number = text.trim().strip_suffix('%').ok_or_else(wrong)?.trim();
+    let percent: f64 = number.parse().map_err(|_| wrong())?;
+    if !(0.0..=100_000.0).contains(&percent) {
+        return Err(wrong());
+    }
+    Ok((percent * 10_000.0).round() as u64)
+}
+
+/// `"5 %"`, or `"10 % and 8 MiB"` with a floor in the metric's unit.
+fn margin(text: &str, unit: &str) -> Result<Margin, String> {
+    let example = match unit {
+        "us" => "\"50 %\" or \"50 % and 2ms\"",
+        "bytes" => "\"10 %\" or \"10 % and 8 MiB\"",
+        _ => "\"5 %\"",
+    };
+    let (percent, floor) = match text.split_once(" and ") {
+        Some((percent, floor)) => (percent, Some(floor.trim())),
+        None => (text, None),
+    };
+    let wanted = || format!("write a percentage with its sign, such as {example}");
+    let ppm = parse_percent(percent).map_err(|_| wanted())?;
+    if ppm == 0 {
+        return Err("it must be above 0 %: no number of pairs shows that nothing changed".into());
+    }
+    let floor = match (floor, unit) {
+        (None, _) => 0,
+        (Some(floor), "us") => parse_duration(floor)
+            .map_err(|error| error.to_string())?
+            .as_micros() as u64,
+        // A bare number has no unit, and a margin without one is refused.
+        (Some(floor), "bytes") if floor.ends_with('B') => {
+            parse_size(floor).map_err(|error| error.to_string())?
+        }
+        (Some(_), _) => return Err(wanted()),
+    };
+    Ok(Margin { ppm, floor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn margins_have_units() {
+        assert_eq!(
+            margin("5 %", "ns"),
+            Ok(Margin {
+                ppm: 50_000,
+                floor: 0
+            })
+        );
+        let memory = margin("10 % and 8 MiB", "bytes").unwrap();
+        assert_eq!((memory.ppm, memory.floor), (100_000, 8 << 20));
+        let latency = margin("12.5% and 2ms", "us").unwrap();
+        assert_eq!((latency.ppm, latency.floor), (125_000, 2_000));
+        for (text, unit) in [
+            ("5", "ns"),
+            ("0.05", "ns"),
+            ("0 %", "ns"),
+            ("-5 %", "ns"),
+            ("5 % and 3", "ns"),
+            ("10 % and 8", "bytes"),
+            ("50 % and 2", "us"),
+            ("many %", "us"),
+        ] {
+            assert!(margin(text, unit).is_err(), "{text}");
+        }
+    }
+}
