@@ -341,7 +341,7 @@ fn checkout(desk: &Path) -> String {
          ln {program} target/release/flume-bench || cp {program} target/release/flume-bench
          cp {program} libs/builds/{commit}/flume-bench
          printf '#!/bin/sh\\necho \"$@\" >> cargo.calls\\n' > doubles/cargo
-         printf '#!/bin/sh\\necho \"$@\" >> gh.calls\\ncase \"$*\" in *--paginate*) cat old-id 2>/dev/null;; esac\\n' > doubles/gh
+         printf '#!/bin/sh\\necho \"$@\" >> gh.calls\\ncase \"$*\" in *--paginate*) cat old-id 2>/dev/null || true;; esac\\n' > doubles/gh
          chmod +x doubles/*"
     ));
     commit
