@@ -1,7 +1,7 @@
 //! The threads that run sources and sinks, and how they wait after a failure.
 //!
-//! Waits are Flume's: 3 seconds between two tries to open a component; 5 seconds after a sink or a
-//! source failed; the sink processor's pause after a back-off. Every wait ends at once when the
+//! Waits are Flume's: 3 seconds between two tries to open a component; 5 seconds after a source
+//! failed; the sink processor's pause after a back-off or an error. Every wait ends at once when the
 //! agent stops.
 
 use std::fmt;
