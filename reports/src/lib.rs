@@ -5,6 +5,7 @@
 //! [`mod@format`] shows one run, [`compare`] two; [`show`] spells numbers. [`statistics`] is the
 //! arithmetic behind decisions, [`gate`] and [`capacity`] are decisions.
 
+pub mod campaign;
 pub mod capacity;
 pub mod compare;
 pub mod format;

@@ -5,6 +5,7 @@
 //! `--provider` and `--set key=value` override it. [`load`] reads it, and what it returns is all
 //! the runner ever sees.
 
+pub mod campaign;
 mod faults;
 pub mod gate;
 mod load;
@@ -58,6 +59,8 @@ pub struct Scenario {
     pub keep_going: bool,
     /// How a gate compares it.
     pub gate: gate::Gate,
+    /// What a campaign draws its trials from, where the scenario has such a section.
+    pub campaign: Option<campaign::Campaign>,
 }
 
 /// `[sut]`.
@@ -331,11 +334,11 @@ fn read(root: &Reader<'_, '_>, path: &Path, text: &str) -> Option<Scenario> {
     let faults = faults::read(root, phases.as_ref(), &there);
     let objectives = objectives::read(&root.table("objectives"));
     let keep_going = root.flag("keep_going").unwrap_or(false);
-    faults::check_campaign(&root.table("campaign"));
     let holdable = store
         .as_deref()
         .is_none_or(|store| !store.nodes().is_empty() && store.provider() != "external");
     let gate = gate::read(&root.table("gate"), !faults.is_empty(), holdable);
+    let campaign = campaign::read(&root.table("campaign"), phases.as_ref(), quiet, &there);
     root.finish();
     if let Some(sut) = &sut {
         check_driver(root, sut.driver.as_ref(), load.as_ref(), store.as_deref());
@@ -357,6 +360,7 @@ fn read(root: &Reader<'_, '_>, path: &Path, text: &str) -> Option<Scenario> {
         objectives,
         keep_going,
         gate,
+        campaign,
     })
 }
 

@@ -1,4 +1,4 @@
-//! `[[fault]]`: what strikes, when, for how long; and the keys of `[campaign]`.
+//! `[[fault]]`: what strikes, when, for how long.
 
 use std::time::Duration;
 
@@ -42,6 +42,14 @@ impl There {
             links,
             targets,
             has_metrics: driver.is_none_or(Driver::has_metrics),
+        }
+    }
+
+    /// What the key `link` or `target` may name; `None` where that is not known.
+    pub(super) fn names(&self, key: &str) -> Option<&[String]> {
+        match key {
+            "link" => self.links.as_deref(),
+            _ => self.targets.as_deref(),
         }
     }
 }
@@ -192,7 +200,7 @@ fn own_settings(table: &Reader<'_, '_>) -> toml::Table {
 }
 
 /// Whether the kind can be made from its own settings.
-fn build(table: &Reader<'_, '_>, kind: &fault::Kind, own: &toml::Table) -> bool {
+pub(super) fn build(table: &Reader<'_, '_>, kind: &fault::Kind, own: &toml::Table) -> bool {
     let known: Vec<&str> = kind.settings.iter().map(|(name, _)| *name).collect();
     let unknown: Vec<&String> = own
         .keys()
@@ -258,17 +266,4 @@ fn check_names(table: &Reader<'_, '_>, key: &str, there: Option<&[String]>, own:
     {
         table.problem(key, unknown(key, name, there.iter().map(String::as_str)));
     }
-}
-
-/// `[campaign]` is read by `campaign` itself; here only its keys are checked.
-pub(super) fn check_campaign(table: &Reader<'_, '_>) {
-    for key in ["warm_up", "steady", "drain_deadline"] {
-        table.parsed(key, parse_duration);
-    }
-    table.number("max_overlap", 1..=10);
-    for menu in table.tables("menu") {
-        let names: Vec<&'static str> = fault::KINDS.iter().map(|kind| kind.name).collect();
-        menu.word("kind", &names);
-    }
-    table.finish();
 }

@@ -1,0 +1,284 @@
+//! One trial: an ordinary run with faults of its own, in a directory of its own, judged by the same
+//! judge; then a summary of it.
+
+use std::path::Path;
+use std::time::Instant;
+
+use flume_bench_reports::campaign::{
+    Counts, Failure, Outcome, Strike, Trial, guarantee_of,
+};
+use flume_bench_reports::record::{Fault, Known, RunRecord, Text64};
+use flume_bench_reports::verdict::{ExitCode, Verdict};
+
+use super::schedule::{Drawn, text_of};
+use super::{place, windows};
+use crate::runner::{self, Options};
+use crate::scenario::campaign::Campaign;
+use crate::scenario::reader::Problem;
+use crate::scenario::{Scenario, load_text};
+
+/// What a trial is made of.
+#[derive(Debug, Clone)]
+pub struct Assignment<'a> {
+    /// Its number; 0 for replays, which are nobody's trial.
+    pub number: u32,
+    /// The seed of the run.
+    pub seed: u64,
+    /// The faults.
+    pub faults: &'a [Drawn],
+    /// The rate of the load, where it is not the scenario's.
+    pub rate: Option<f64>,
+}
+
+/// A summary of a trial that has not ended: what it is to be, and void until it comes to more.
+pub fn pending(assignment: &Assignment<'_>) -> Trial {
+    Trial {
+        number: assignment.number,
+        seed: Text64(assignment.seed),
+        outcome: Outcome::Void,
+        void: vec!["it was interrupted before it was judged".into()],
+        schedule: assignment
+            .faults
+            .iter()
+            .enumerate()
+            .map(|(i, fault)| fault.as_planned(i))
+            .collect(),
+        ..Trial::default()
+    }
+}
+
+/// Runs a trial and sums it up. The run's record is handed back for what is the same in all trials.
+///
+/// # Errors
+/// What the scenario or the machine cannot do, found before anything was started.
+pub fn run(
+    scenario: &Scenario,
+    campaign: &Campaign,
+    assignment: &Assignment<'_>,
+    options: &Options,
+) -> Result<(Trial, RunRecord), Vec<Problem>> {
+    let began = Instant::now();
+    let text = text_of(
+        scenario,
+        campaign,
+        assignment.faults,
+        assignment.seed,
+        assignment.rate,
+    )
+    .map_err(|error| vec![Problem::of_machine(error, "this is a defect, please report it")])?;
+    let own = load_text(&scenario.path, &text)?;
+    let outcome = runner::run(&own, options)?;
+    let mut trial = summarise(&outcome.dir, &outcome.record, pending(assignment));
+    trial.run = outcome
+        .dir
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    if trial.outcome != Outcome::Failed {
+        tidy(&outcome.dir);
+    }
+    trial.took_us = began.elapsed().as_micros() as u64;
+    Ok((trial, outcome.record))
+}
+
+/// Takes away what a trial that failed nothing need not keep: the stored data, the agent's own
+/// directory, the input. Journal, history, record, logs and inputs stay, so it can be judged again.
+fn tidy(root: &Path) {
+    for part in ["store", "sut/data", "input"] {
+        // What cannot be removed costs disk and nothing else.
+        let _ = std::fs::remove_dir_all(root.join(part));
+    }
+}
+
+/// What a run's record comes to as a trial.
+fn summarise(root: &Path, record: &RunRecord, planned: Trial) -> Trial {
+    let counts = &record.counts;
+    let seen = windows::look(root, record);
+    let mut void = doubts(record);
+    let mut schedule = planned.schedule;
+    for strike in &mut schedule {
+        let fault = record.faults.iter().find(|fault| fault.name == strike.name);
+        match fault {
+            Some(fault) => witness(strike, fault, seen.as_ref().ok()),
+            None => strike.void = Some("void: it never struck".into()),
+        }
+        if let Some(why) = &strike.void {
+            void.push(format!("{}: {}", strike.name, why.trim_start_matches("void: ")));
+        }
+    }
+    let windows = seen.map_or_else(
+        |error| {
+            void.push(format!("its journal could not be read for its windows: {error}"));
+            Vec::new()
+        },
+        |seen| seen.windows,
+    );
+    let failures = failures(root, record);
+    let outcome = if !failures.is_empty() {
+        Outcome::Failed
+    } else if void.is_empty() {
+        Outcome::Passed
+    } else {
+        Outcome::Void
+    };
+    Trial {
+        outcome,
+        void,
+        schedule,
+        counts: Counts {
+            issued: counts.issued,
+            owed: counts.owed,
+            stored: counts.stored,
+            lost: counts.lost,
+            unpublished: counts.unpublished,
+            duplicated: counts.duplicated,
+            corrupted: counts.corrupted,
+            malformed: counts.malformed,
+            unexpected: counts.unexpected,
+            reordered: counts.reordered,
+        },
+        failures,
+        windows,
+        load_and_drain_us: record
+            .phases
+            .iter()
+            .filter(|phase| phase.name == "drain")
+            .map(|phase| phase.end_us)
+            .max()
+            .unwrap_or(0),
+        ..planned
+    }
+}
+
+/// Why a run proves nothing, apart from its faults; empty where it passed or failed.
+fn doubts(record: &RunRecord) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if record.interrupted {
+        doubts.push("the run was interrupted".to_owned());
+    }
+    if record.exit_code == ExitCode::HarnessFailed {
+        doubts.extend(record.reasons.first().cloned());
+    }
+    let faults_void = record.faults.iter().any(|fault| fault.void.is_some());
+    for checker in &record.checkers {
+        // Void faults are named one by one, with their windows.
+        let named = checker.name == "enough_evidence" && faults_void;
+        if checker.verdict == Verdict::Inconclusive && !named {
+            doubts.push(checker.reason.clone());
+        }
+    }
+    if doubts.is_empty() && record.verdict == Verdict::Inconclusive && !faults_void {
+        doubts.extend(record.reasons.first().cloned());
+    }
+    doubts
+}
+
+/// Kinds that stop the flow, which somebody must have felt.
+fn stops_the_flow(strike: &Strike) -> bool {
+    match strike.kind.as_str() {
+        "kill" | "outage" | "pause" => true,
+        "cut_link" => carries_data(&strike.target),
+        _ => false,
+    }
+}
+
+/// Whether events travel over a link: all but those to a NameNode, which are asked for names only.
+fn carries_data(link: &str) -> bool {
+    !link.ends_with("->namenode")
+}
+
+fn witness(strike: &mut Strike, fault: &Fault, seen: Option<&windows::Seen>) {
+    strike.witness = fault
+        .witness
+        .map(|witness| format!("{}: {}", witness.what, witness.evidence));
+    strike.void.clone_from(&fault.void);
+    let felt = seen.is_some_and(|seen| seen.disturbed.contains(&fault.name));
+    if strike.void.is_none() && stops_the_flow(strike) && !felt {
+        strike.void = Some(
+            "void: nothing was retried, refused or kept waiting longer than usual while it held"
+                .into(),
+        );
+    }
+}
+
+/// Everything the run missed, one a class.
+fn failures(root: &Path, record: &RunRecord) -> Vec<Failure> {
+    let counts = &record.counts;
+    let over = |name: &str, count: u64| {
+        record
+            .objectives
+            .iter()
+            .any(|objective| objective.metric == name && objective.verdict == Verdict::Fail)
+            .then_some(count)
+    };
+    let mut failures = Vec::new();
+    for checker in &record.checkers {
+        if checker.verdict != Verdict::Fail {
+            continue;
+        }
+        let mut miss = |class: &str, events: u64, sentence: &str| {
+            failures.push(Failure {
+                class: class.to_owned(),
+                guarantee: guarantee_of(class).to_owned(),
+                events,
+                sentence: sentence.to_owned(),
+                places: Vec::new(),
+            });
+        };
+        match checker.name.as_str() {
+            "conservation" => miss("lost", counts.lost, &checker.reason),
+            "publication" => miss("unpublished", counts.unpublished, &checker.reason),
+            "duplicates" => miss("duplicated", counts.duplicated, &checker.reason),
+            "order" => miss("reordered", counts.reordered, &checker.reason),
+            "corruption" => {
+                let all = [
+                    ("corrupted", counts.corrupted),
+                    ("malformed", counts.malformed),
+                    ("unexpected", counts.unexpected),
+                ];
+                let judged: Vec<_> = all
+                    .into_iter()
+                    .filter_map(|(name, count)| Some((name, over(name, count)?)))
+                    .collect();
+                // Where no objective is recorded as missed, those that are there at all are meant.
+                let meant = if judged.is_empty() {
+                    all.into_iter().filter(|(_, count)| *count > 0).collect()
+                } else {
+                    judged
+                };
+                for (name, count) in meant {
+                    miss(name, count, &checker.reason);
+                }
+            }
+            "objectives" => {
+                for objective in &record.objectives {
+                    if objective.verdict == Verdict::Fail && !COUNTED.contains(&objective.metric.as_str()) {
+                        let reason = objective.reason.clone().unwrap_or_default();
+                        miss(&objective.metric, 0, if reason.is_empty() { &checker.reason } else { &reason });
+                    }
+                }
+            }
+            other => miss(other, 0, &checker.reason),
+        }
+    }
+    if let Some(lost) = failures.iter_mut().find(|failure| failure.class == "lost") {
+        lost.places = place::losses(root, record);
+    }
+    failures
+}
+
+/// Metrics that have a checker of their own.
+const COUNTED: [&str; 7] = [
+    "corrupted",
+    "duplicated",
+    "lost",
+    "malformed",
+    "reordered",
+    "unexpected",
+    "unpublished",
+];
+
+/// What is not known of a strike whose trial had no end.
+pub fn unfinished(strike: &mut Strike) {
+    strike.witness = Known::unknown("the trial did not come to its end");
+}
