@@ -268,7 +268,10 @@ impl Strike {
 
 /// What became of a trial's events; the classes are those of a run's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the classes are defined once, for the run's record")]
+#[expect(
+    missing_docs,
+    reason = "the classes are defined once, for the run's record"
+)]
 pub struct Counts {
     pub issued: u64,
     pub owed: u64,
@@ -421,14 +424,30 @@ pub struct Shrunk {
 /// The guarantees a campaign can contradict, in the order they are shown: key, what it says, the
 /// classes of failures that contradict it.
 pub const GUARANTEES: [(&str, &str, &[&str]); 8] = [
-    ("at_least_once", "at least once: nothing owed is lost", &["lost"]),
-    ("intact", "intact: nothing is changed, merged or split", &["corrupted", "malformed"]),
+    (
+        "at_least_once",
+        "at least once: nothing owed is lost",
+        &["lost"],
+    ),
+    (
+        "intact",
+        "intact: nothing is changed, merged or split",
+        &["corrupted", "malformed"],
+    ),
     ("nothing_invented", "nothing is invented", &["unexpected"]),
-    ("published", "published: a normal reader gets what is stored", &["unpublished"]),
+    (
+        "published",
+        "published: a normal reader gets what is stored",
+        &["unpublished"],
+    ),
     ("no_duplicates", "few enough duplicates", &["duplicated"]),
     ("ordered", "in order", &["reordered"]),
     ("comes_back", "works again after every fault", &["liveness"]),
-    ("objectives", "on time: latency, drain and rate objectives", &[]),
+    (
+        "objectives",
+        "on time: latency, drain and rate objectives",
+        &[],
+    ),
 ];
 
 /// The guarantee that a class of failure contradicts.

@@ -7,11 +7,13 @@
 //! | [`proxy`], [`process`] | the links and the processes of a run |
 //! | [`runner`] | the life of a run, and its history |
 //! | [`checker`], [`judge`] | what is judged, from ledger and history alone |
+//! | [`campaign`] | many trials of one scenario, and what they say together |
 //! | [`decoy`] | an agent that misbehaves on purpose |
 //!
 //! Nothing here imports the engine or the embedded stores: they are spawned, as every other
 //! process is.
 
+pub mod campaign;
 pub mod checker;
 pub mod decoy;
 pub mod fault;

@@ -60,7 +60,11 @@ pub fn losses(root: &Path, record: &RunRecord) -> Vec<Place> {
 fn window_of(ranges: &[LossRange]) -> Known<String> {
     let first = ranges.first().and_then(|range| range.fault.clone());
     match first {
-        Some(name) if ranges.iter().all(|range| range.fault.as_ref() == Some(&name)) => {
+        Some(name)
+            if ranges
+                .iter()
+                .all(|range| range.fault.as_ref() == Some(&name)) =>
+        {
             Known::Value(name)
         }
         Some(_) => Known::unknown("they were due in more than one window"),
@@ -150,7 +154,7 @@ mod tests {
         let mut record = RunRecord::default();
         record.load.owed_rule = OwedRule::Acked;
         record.counts.lost = ranges.iter().map(|range| range.events).sum();
-        record.losses = Listed::first(ranges.into_iter(), 200);
+        record.losses = Listed::first(ranges, 200);
         record.faults = vec![Fault {
             name: "kill-1".into(),
             kind: "kill".into(),
@@ -169,7 +173,10 @@ mod tests {
         let places = losses(directory.path(), &record);
         assert_eq!(places.len(), 1);
         assert_eq!(places[0].hop, Known::Value("channel".into()));
-        assert_eq!((places[0].events, &places[0].window), (10, &Known::Value("kill-1".into())));
+        assert_eq!(
+            (places[0].events, &places[0].window),
+            (10, &Known::Value("kill-1".into()))
+        );
     }
 
     #[test]
@@ -177,10 +184,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let record = record(vec![range(Some("kill-1"), 7), range(None, 2)]);
         let places = losses(directory.path(), &record);
-        assert!(places.iter().all(|place| place.hop.value().is_none()), "{places:?}");
+        assert!(
+            places.iter().all(|place| place.hop.value().is_none()),
+            "{places:?}"
+        );
         let columns = flume_bench_reports::series::COLUMNS.join(",");
         let row = |at: u64, fill: &str| format!("{at},,,,,,,,,,,{fill},,,\n");
-        let text = format!("{columns}\n{}{}", row(1_900_000, "990000"), row(2_100_000, "0"));
+        let text = format!(
+            "{columns}\n{}{}",
+            row(1_900_000, "990000"),
+            row(2_100_000, "0")
+        );
         std::fs::write(directory.path().join("series.csv"), text).unwrap();
         let places = losses(directory.path(), &record);
         assert_eq!(places.len(), 2);

@@ -75,7 +75,9 @@ impl Drawn {
         let Some(silent) = self.silences() else {
             return false;
         };
-        let is = |name: &str| name == silent || silent == "store" && name != "agent" && name != "generator";
+        let is = |name: &str| {
+            name == silent || silent == "store" && name != "agent" && name != "generator"
+        };
         match other.silences() {
             // A node of the store is missed by the agent, if it runs.
             Some(node) => node != "agent" && silent == "agent",
@@ -348,8 +350,13 @@ mod tests {
             assert!(faults.is_sorted_by_key(|fault| fault.at));
             without_kill += u32::from(faults.iter().all(|fault| fault.kind != "kill"));
             for (i, fault) in faults.iter().enumerate() {
-                assert!(fault.at >= Duration::from_secs(1) && fault.end() <= Duration::from_secs(8));
-                assert!(fault.lasts >= Duration::from_millis(500) && fault.lasts <= Duration::from_secs(4));
+                assert!(
+                    fault.at >= Duration::from_secs(1) && fault.end() <= Duration::from_secs(8)
+                );
+                assert!(
+                    fault.lasts >= Duration::from_millis(500)
+                        && fault.lasts <= Duration::from_secs(4)
+                );
                 let holding = |other: &&Drawn| (other.at..other.end()).contains(&fault.at);
                 assert!(faults.iter().filter(holding).count() <= 2, "{faults:?}");
                 for other in &faults[..i] {
@@ -382,7 +389,13 @@ mod tests {
         let late = fault("kill", "target", "agent", 3, 1);
         assert!(fault("cut_link", "link", "agent->namenode", 1, 5).agrees(&late));
         assert!(!fault("outage", "target", "store", 2, 1).agrees(&kill));
-        assert!(!fault("outage", "target", "store", 1, 2).agrees(&fault("pause", "target", "datanode1", 2, 4)));
+        assert!(!fault("outage", "target", "store", 1, 2).agrees(&fault(
+            "pause",
+            "target",
+            "datanode1",
+            2,
+            4
+        )));
     }
 
     #[test]

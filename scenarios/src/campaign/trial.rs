@@ -4,9 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use flume_bench_reports::campaign::{
-    Counts, Failure, Outcome, Strike, Trial, guarantee_of,
-};
+use flume_bench_reports::campaign::{Counts, Failure, Outcome, Strike, Trial, guarantee_of};
 use flume_bench_reports::record::{Fault, Known, RunRecord, Text64};
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 
@@ -65,7 +63,12 @@ pub fn run(
         assignment.seed,
         assignment.rate,
     )
-    .map_err(|error| vec![Problem::of_machine(error, "this is a defect, please report it")])?;
+    .map_err(|error| {
+        vec![Problem::of_machine(
+            error,
+            "this is a defect, please report it",
+        )]
+    })?;
     let own = load_text(&scenario.path, &text)?;
     let outcome = runner::run(&own, options)?;
     let mut trial = summarise(&outcome.dir, &outcome.record, pending(assignment));
@@ -103,12 +106,18 @@ fn summarise(root: &Path, record: &RunRecord, planned: Trial) -> Trial {
             None => strike.void = Some("void: it never struck".into()),
         }
         if let Some(why) = &strike.void {
-            void.push(format!("{}: {}", strike.name, why.trim_start_matches("void: ")));
+            void.push(format!(
+                "{}: {}",
+                strike.name,
+                why.trim_start_matches("void: ")
+            ));
         }
     }
     let windows = seen.map_or_else(
         |error| {
-            void.push(format!("its journal could not be read for its windows: {error}"));
+            void.push(format!(
+                "its journal could not be read for its windows: {error}"
+            ));
             Vec::new()
         },
         |seen| seen.windows,
@@ -252,9 +261,19 @@ fn failures(root: &Path, record: &RunRecord) -> Vec<Failure> {
             }
             "objectives" => {
                 for objective in &record.objectives {
-                    if objective.verdict == Verdict::Fail && !COUNTED.contains(&objective.metric.as_str()) {
+                    if objective.verdict == Verdict::Fail
+                        && !COUNTED.contains(&objective.metric.as_str())
+                    {
                         let reason = objective.reason.clone().unwrap_or_default();
-                        miss(&objective.metric, 0, if reason.is_empty() { &checker.reason } else { &reason });
+                        miss(
+                            &objective.metric,
+                            0,
+                            if reason.is_empty() {
+                                &checker.reason
+                            } else {
+                                &reason
+                            },
+                        );
                     }
                 }
             }

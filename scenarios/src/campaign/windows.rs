@@ -143,7 +143,11 @@ impl Journal {
 
     /// The longest that any event took before the first fault.
     fn longest(&self, steady: Micros, first: Micros) -> Option<Micros> {
-        let from = if first - steady >= SECOND / 2 { steady } else { 0 };
+        let from = if first - steady >= SECOND / 2 {
+            steady
+        } else {
+            0
+        };
         self.arrivals
             .iter()
             .filter(|(intended, at, _)| *intended >= from && *at < first)
@@ -430,7 +434,10 @@ mod tests {
         let mut record = record(vec![fault("kill-1", 5000, 6000)]);
         let journal_of = || journal(|at| (at < 4950).then_some(50));
         let seen = journal_of().seen(&record);
-        assert_eq!(seen.windows[0].first_stored, Span::Censored { us: 12_000_000 });
+        assert_eq!(
+            seen.windows[0].first_stored,
+            Span::Censored { us: 12_000_000 }
+        );
         record.checkers.push(flume_bench_reports::record::Checker {
             name: "liveness".into(),
             verdict: Verdict::Fail,
@@ -444,7 +451,15 @@ mod tests {
 
     #[test]
     fn four_good_seconds_are_not_five() {
-        let long = |bad: i64| journal(move |at| Some(if (bad..bad + 20).contains(&at) { 300 } else { 50 }));
+        let long = |bad: i64| {
+            journal(move |at| {
+                Some(if (bad..bad + 20).contains(&at) {
+                    300
+                } else {
+                    50
+                })
+            })
+        };
         let faults = || vec![fault("pause-1", 3000, 4000)];
         // One slow moment in the fifth second after the heal: the five begin behind it.
         let seen = long(8500).seen(&record(faults()));

@@ -79,7 +79,11 @@ pub(super) fn read(
     if !table.is_present() {
         return None;
     }
-    if items.is_empty() && table.raw("menu").is_none_or(|menu| menu.get_ref().is_array()) {
+    if items.is_empty()
+        && table
+            .raw("menu")
+            .is_none_or(|menu| menu.get_ref().is_array())
+    {
         table.problem_here(
             "[campaign] has a fault menu without faults: write at least one [[campaign.menu]] with kind, targets (or links), at and for",
         );
@@ -93,11 +97,7 @@ pub(super) fn read(
     })
 }
 
-fn read_phases(
-    table: &Reader<'_, '_>,
-    own: Option<&Phases>,
-    quiet: Duration,
-) -> Option<Phases> {
+fn read_phases(table: &Reader<'_, '_>, own: Option<&Phases>, quiet: Duration) -> Option<Phases> {
     let warm_up = table.parsed("warm_up", parse_duration);
     let steady = table.parsed("steady", parse_duration);
     let written = table.parsed("drain_deadline", parse_duration);
@@ -130,8 +130,9 @@ fn read_item(table: &Reader<'_, '_>, steady: Option<Duration>, there: &There) ->
     }
     for key in ["when", "every"] {
         if table.raw(key).is_some() {
-            let message =
-                format!("a campaign draws its instants: {key} has no meaning in a menu, leave it out");
+            let message = format!(
+                "a campaign draws its instants: {key} has no meaning in a menu, leave it out"
+            );
             table.problem(key, message);
         }
     }
@@ -175,7 +176,9 @@ fn read_range(
     let [from, to] = texts.as_slice() else {
         table.problem(
             key,
-            format!("{key} must be two durations, the least and the most, such as [\"1s\", \"6s\"]"),
+            format!(
+                "{key} must be two durations, the least and the most, such as [\"1s\", \"6s\"]"
+            ),
         );
         return None;
     };
@@ -229,7 +232,10 @@ fn check_times(
 fn read_targets(table: &Reader<'_, '_>, acts_on: &str, there: &There) -> Option<Vec<String>> {
     let key = match (table.raw("targets"), table.raw("links")) {
         (Some(_), Some(_)) => {
-            table.problem("links", "an entry has either `targets` or `links`, not both");
+            table.problem(
+                "links",
+                "an entry has either `targets` or `links`, not both",
+            );
             return None;
         }
         (None, Some(_)) if acts_on == "target" => {
