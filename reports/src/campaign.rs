@@ -14,8 +14,10 @@
 //! - n = passing trials + failing trials; void ones are in neither. Over 10 % void of those tried:
 //!   inconclusive.
 
+pub mod analysis;
 pub mod conclude;
 mod file;
+pub mod render;
 
 use std::collections::BTreeMap;
 
@@ -145,6 +147,8 @@ pub struct Plan {
     pub max_faults: u32,
     /// What the faults were drawn from.
     pub menu: Vec<MenuEntry>,
+    /// Kinds of faults that are known and not on the menu.
+    pub left_out: Vec<String>,
     /// The load in words.
     pub load: String,
     /// Each objective in words.

@@ -622,6 +622,12 @@ fn plan(
                     .collect(),
             })
             .collect(),
+        left_out: crate::fault::KINDS
+            .iter()
+            .map(|kind| kind.name)
+            .filter(|name| campaign.menu.iter().all(|item| item.kind != *name))
+            .map(str::to_owned)
+            .collect(),
         load: format!(
             "{} events/s into {}, batches of {}, {} connections, {} bodies of {} bytes",
             load.rate, load.into, load.batch, load.connections, load.payload, load.body

@@ -257,6 +257,55 @@ pub fn load_stored(path: &Path) -> Result<Scenario, Vec<Problem>> {
     }
 }
 
+/// The scenario of a stored run, to be run again: from the text and the configuration in the run's
+/// directory. `place` is that directory, or a file in it.
+///
+/// # Errors
+/// Every problem found; a directory that holds no run.
+pub fn of_run(place: &Path) -> Result<Scenario, Vec<Problem>> {
+    let dir = if place.is_dir() {
+        place
+    } else {
+        place.parent().unwrap_or(Path::new("."))
+    };
+    let path = dir.join("conf/scenario.toml");
+    if !path.is_file() {
+        return Err(vec![
+            Problem::at(&path, 0, "is not there: this is not the directory of a run")
+                .remedy("name the directory of a run, or its record.json, such as runs/…/trials/…"),
+        ]);
+    }
+    let text = read_text(&path).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let text = match text.parse::<toml_edit::DocumentMut>() {
+        Ok(mut document) => {
+            // The configuration was copied beside it, under its own name.
+            let name = document
+                .get("sut")
+                .and_then(|sut| sut.get("config")?.as_str())
+                .and_then(|config| Path::new(config).file_name())
+                .map(|name| name.to_string_lossy().into_owned());
+            if let Some(name) = name {
+                document["sut"]["config"] = toml_edit::value(name);
+            }
+            document.to_string()
+        }
+        Err(error) => {
+            problems.push(Problem::at(&path, 0, error.to_string()));
+            text
+        }
+    };
+    let mut scenario = load_text(&path, &text)?;
+    if let Ok(record) = flume_bench_reports::record::read(&dir.join("record.json")) {
+        scenario.name = record.identity.scenario;
+    }
+    if problems.is_empty() {
+        Ok(scenario)
+    } else {
+        Err(problems)
+    }
+}
+
 fn understand(source: Source<'_>, path: &Path, text: &str) -> (Option<Scenario>, Vec<Problem>) {
     let scenario = source
         .parse()

@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Baseline(Baseline),
     /// Check a scenario, print its timeline, start nothing
     Check(Check),
+    /// Many short trials with faults drawn from the scenario's menu: how sure is it that nothing is lost?
+    Campaign(Campaign),
+    /// Run a stored run's schedule again, under the seed it had
+    Replay(Replay),
     /// List what there is: scenarios, kinds with their settings, defaults
     List(List),
     /// Show a stored run again, in any format; with --judge judge it again
@@ -185,6 +189,53 @@ pub(crate) enum BaselineCommand {
         #[arg(long)]
         branch: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Campaign {
+    /// A scenario's file, or the name of a shipped one; it needs a [campaign] section
+    pub(crate) scenario: String,
+    /// How many trials (59 unless another rule is given; 59 without a failure show "below 5 %")
+    #[arg(long, value_name = "N", conflicts_with_all = ["budget", "until_upper"])]
+    pub(crate) trials: Option<u32>,
+    /// As many trials as fit into this time, fixed after a pilot that counts for nothing
+    #[arg(long, value_name = "TIME", conflicts_with = "until_upper")]
+    pub(crate) budget: Option<String>,
+    /// As many valid trials as show that fewer than this share fail, such as "5 %"
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) until_upper: Option<String>,
+    /// So many trials may fail
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) allow_failures: u32,
+    /// Trials at the same time, where the machine allows it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) jobs: u32,
+    /// Go on with this campaign, with the same list of seeds
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["trials", "budget", "until_upper"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// How long failures may be shrunk to the smallest scenario; 0 leaves them as they are
+    #[arg(long, value_name = "TIME", default_value = "30m")]
+    pub(crate) shrink_budget: String,
+    #[command(flatten)]
+    pub(crate) overriding: Overriding,
+    /// Where the campaign is kept
+    #[arg(long, value_name = "DIRECTORY", default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// Print nothing but the verdict's line
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// A run's directory, or its record.json: of a run, of a trial, of a smallest scenario's run
+    pub(crate) record: PathBuf,
+    /// Where the new run is kept
+    #[arg(long, value_name = "DIRECTORY", default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// Print nothing but the verdict's line
+    #[arg(long)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod gate;
+mod campaign;
 mod interrupt;
 mod list;
 mod machine;
@@ -45,6 +46,8 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> ExitCode {
         Command::Run(args) => run::run(&args, words),
         Command::Baseline(args) => baseline::baseline(&args),
         Command::Gate(args) => gate::gate(&args, words),
+        Command::Campaign(args) => campaign::campaign(&args, words),
+        Command::Replay(args) => run::replay(&args, words),
         Command::Check(args) => run::check(&args),
         Command::Doctor(args) => run::doctor(&args),
         Command::List(args) => list::list(&args.what),

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flume_bench_reports::campaign::{Outcome, Shrunk, Signature, Strike, Trial};
+use flume_bench_reports::campaign::{
+    CampaignRecord, GUARANTEES, Outcome, Shrunk, Signature, Strike, Trial,
+};
 
 use super::Work;
 use super::schedule::{Drawn, draw, show_rate, text_of, trial_seed};
@@ -18,40 +20,51 @@ use crate::runner::Options;
 /// Signatures that are shrunk in one campaign.
 const SIGNATURES: usize = 3;
 
-/// Finds the smallest scenario of each signature, within the budget.
+/// Finds the smallest scenario of each signature, the gravest first, each within its share of the
+/// budget that is left.
 pub(super) fn find(work: &Work<'_>, budget: Duration) {
     let deadline = Instant::now() + budget;
-    let failed: Vec<Trial> = work
-        .state()
-        .record
-        .trials
-        .iter()
-        .filter(|trial| trial.outcome == Outcome::Failed)
-        .cloned()
-        .collect();
-    let mut done: Vec<Signature> = work
-        .state()
-        .record
-        .shrunk
-        .iter()
-        .map(|shrunk| shrunk.signature.clone())
-        .collect();
-    for trial in failed {
+    let todo = signatures(&work.state().record);
+    let left = todo.len() as u32;
+    for (i, (signature, trial)) in todo.into_iter().enumerate() {
+        if work.options.interrupted.load(Ordering::Relaxed) {
+            return;
+        }
+        let file = format!("smallest-{}.toml", work.state().record.shrunk.len() + 1);
+        let share = deadline.saturating_duration_since(Instant::now()) / (left - i as u32);
+        let shrunk = one(work, &trial, signature, file, Instant::now() + share);
+        (work.say)(&format!("trial {}: {}", trial.number, shrunk.sentence));
+        let mut state = work.state();
+        state.record.shrunk.push(shrunk);
+        work.write(&state.record);
+    }
+}
+
+/// What is to be shrunk: each signature with the first trial that failed so, in the order of the
+/// guarantees, those left out that have been shrunk already.
+fn signatures(record: &CampaignRecord) -> Vec<(Signature, Trial)> {
+    let mut found: Vec<(usize, Signature, Trial)> = Vec::new();
+    for trial in &record.trials {
+        if trial.outcome != Outcome::Failed {
+            continue;
+        }
         for failure in &trial.failures {
             let signature = failure.signature();
-            let interrupted = work.options.interrupted.load(Ordering::Relaxed);
-            if done.contains(&signature) || done.len() >= SIGNATURES || interrupted {
-                continue;
+            let done = record.shrunk.iter().any(|one| one.signature == signature);
+            if !done && found.iter().all(|(_, known, _)| *known != signature) {
+                let rank = GUARANTEES
+                    .iter()
+                    .position(|(key, ..)| *key == failure.guarantee);
+                found.push((rank.unwrap_or(usize::MAX), signature, trial.clone()));
             }
-            let file = format!("smallest-{}.toml", done.len() + 1);
-            done.push(signature.clone());
-            let shrunk = one(work, &trial, signature, file, deadline);
-            (work.say)(&format!("trial {}: {}", trial.number, shrunk.sentence));
-            let mut state = work.state();
-            state.record.shrunk.push(shrunk);
-            work.write(&state.record);
         }
     }
+    found.sort_by_key(|(rank, ..)| *rank);
+    found
+        .into_iter()
+        .take(SIGNATURES.saturating_sub(record.shrunk.len()))
+        .map(|(_, signature, trial)| (signature, trial))
+        .collect()
 }
 
 /// Runs behind the search.
@@ -127,6 +140,9 @@ fn describe(faults: &[Drawn]) -> String {
         .enumerate()
         .map(|(i, fault)| fault.as_planned(i).describe())
         .collect();
+    if all.is_empty() {
+        return "no fault at all".into();
+    }
     all.join("; ")
 }
 

@@ -107,7 +107,7 @@ fn n_is_fixed_and_the_record_written_before_the_first_trial() {
     assert_eq!(record.plan.menu[0].at_us, [1_000_000, 3_000_000]);
     assert_eq!(
         record.plan.guarantees,
-[
+        [
             "at_least_once",
             "intact",
             "nothing_invented",

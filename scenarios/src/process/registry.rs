@@ -32,6 +32,9 @@ pub const FILE: &str = "processes.json";
 /// The variable whose value marks everything a run has started.
 pub const MARK: &str = "FLUME_BENCH_RUN";
 
+/// So many levels below the runs' own directory, runs are still looked for.
+const DEEPER: u32 = 2;
+
 /// The list as it stands on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct List {
@@ -245,19 +248,29 @@ pub struct Swept {
 /// that were closed are not mentioned. A list that cannot be read is an error of its own entry and
 /// keeps nobody from the others.
 pub fn sweep(runs: &Path) -> Vec<Result<Swept, ProcessError>> {
-    let Ok(entries) = fs::read_dir(runs) else {
-        return Vec::new();
-    };
-    let mut lists: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path().join(FILE))
-        .filter(|p| p.is_file())
-        .collect();
-    lists.sort();
-    lists
-        .into_iter()
+    let mut runs = directories(runs, DEEPER);
+    runs.sort();
+    runs.into_iter()
+        .map(|run| run.join(FILE))
         .filter_map(|path| sweep_one(path).transpose())
         .collect()
+}
+
+/// The directories of runs below a directory: those that hold a list. The runs of a campaign lie in
+/// the campaign's directory, `runs/<campaign>/trials/<run>`.
+fn directories(below: &Path, deeper: u32) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(below) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.join(FILE).is_file() {
+            found.push(path);
+        } else if deeper > 0 && path.is_dir() {
+            found.extend(directories(&path, deeper - 1));
+        }
+    }
+    found
 }
 
 fn sweep_one(path: PathBuf) -> Result<Option<Swept>, ProcessError> {
@@ -327,18 +340,8 @@ pub fn end_own(runs: &Path) -> Vec<PathBuf> {
     let Some(own) = Identity::own() else {
         return Vec::new();
     };
-    let Ok(entries) = fs::read_dir(runs) else {
-        return Vec::new();
-    };
     let mut ended = Vec::new();
-    // The runs of a gate lie one step deeper, in its own directory.
-    let inner = |directory: &PathBuf| -> Vec<PathBuf> {
-        let entries = fs::read_dir(directory.join("runs")).into_iter().flatten();
-        entries.flatten().map(|entry| entry.path()).collect()
-    };
-    let outer: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    let deeper: Vec<PathBuf> = outer.iter().flat_map(inner).collect();
-    for directory in outer.into_iter().chain(deeper) {
+    for directory in directories(runs, DEEPER) {
         let list = fs::read(directory.join(FILE))
             .ok()
             .and_then(|text| serde_json::from_slice::<List>(&text).ok());

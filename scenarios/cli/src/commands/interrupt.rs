@@ -1,4 +1,4 @@
-//! The signals of `run` and `gate`: SIGINT, SIGTERM and SIGHUP.
+//! The signals of `run`, `gate` and `campaign`: SIGINT, SIGTERM and SIGHUP.
 //!
 //! The first one ends the run in good order: it heals, drains no longer, ends what it started,
 //! and keeps and judges what it recorded. A second one ends what the run started with SIGKILL and

@@ -1,4 +1,4 @@
-//! `run`, `check` and `doctor`.
+//! `run`, `replay`, `check` and `doctor`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,11 +12,15 @@ use flume_bench_scenarios::text::show_duration;
 use flume_bench_scenarios::{shipped, store, sut};
 
 use super::{exit, interrupt, print, report, say, say_problems, tools};
-use crate::args::{Check, Doctor, Overriding, Run};
+use crate::args::{Check, Doctor, Overriding, Replay, Run};
 
 /// The scenario, checked together with what the machine has for it: whatever is wrong is said at
 /// once.
-fn load(name: &str, overriding: &Overriding, options: &Options) -> Result<Scenario, Vec<Problem>> {
+pub(super) fn load(
+    name: &str,
+    overriding: &Overriding,
+    options: &Options,
+) -> Result<Scenario, Vec<Problem>> {
     let path = shipped::find(name).map_err(|error| {
         vec![Problem::of_machine(
             format!("the shipped scenario {name} could not be written to the cache: {error}"),
@@ -75,12 +79,17 @@ pub(crate) fn run(args: &Run, command_line: Vec<String>) -> ExitCode {
             return say_problems(&problems);
         }
     };
-    let outcome = match runner::run(&scenario, &options) {
+    perform(&scenario, &options)
+}
+
+/// Runs a checked scenario and shows what it came to.
+fn perform(scenario: &Scenario, options: &Options) -> ExitCode {
+    let outcome = match runner::run(scenario, options) {
         Ok(outcome) => outcome,
         Err(problems) => return say_problems(&problems),
     };
     let html = report::write_all(&outcome.dir, &outcome.record);
-    if args.quiet {
+    if options.quiet {
         print(&format!(
             "{}: {}\n",
             outcome.record.verdict.as_str(),
@@ -95,6 +104,24 @@ pub(crate) fn run(args: &Run, command_line: Vec<String>) -> ExitCode {
     }
     debug_assert!(outcome.record.verdict != Verdict::Pass || outcome.record.exit_code.code() == 0);
     exit(outcome.record.exit_code)
+}
+
+/// `flume-bench replay`: the scenario that a stored run was made of, as it lies in its directory.
+pub(crate) fn replay(args: &Replay, command_line: Vec<String>) -> ExitCode {
+    let interrupted = interrupt::listen(&args.runs);
+    let options = Options {
+        runs: args.runs.clone(),
+        run_id: None,
+        keep_going: false,
+        quiet: args.quiet,
+        command_line,
+        tools: tools(),
+        interrupted,
+    };
+    match scenario::of_run(&args.record) {
+        Ok(scenario) => perform(&scenario, &options),
+        Err(problems) => say_problems(&problems),
+    }
 }
 
 /// `flume-bench check`.

@@ -1,0 +1,125 @@
+//! The renderings of a campaign: terminal, Markdown, CSV, JUnit, and the reliability report as a
+//! page. Each reads the record and nothing else.
+
+mod csv;
+mod html;
+mod junit;
+mod markdown;
+#[cfg(test)]
+pub(super) mod samples;
+mod terminal;
+mod words;
+
+use super::CampaignRecord;
+use super::analysis::analyse;
+use crate::format::{Error, Rendered};
+
+/// The names of the formats.
+pub const FORMATS: [&str; 6] = ["csv", "html", "json", "junit", "markdown", "terminal"];
+
+/// Renders a record; `None` where there is no format of that name. Text is for `width` columns.
+///
+/// # Errors
+/// Only by a defect of ours.
+pub fn render(
+    record: &CampaignRecord,
+    format: &str,
+    width: usize,
+    colour: bool,
+) -> Option<Result<Vec<Rendered>, Error>> {
+    let analysis = analyse(record);
+    let one = |file_name: &'static str, text: String| vec![Rendered { file_name, text }];
+    Some(match format {
+        "csv" => csv::render(&analysis),
+        "html" => html::render(&analysis).map(|text| one("reliability.html", text)),
+        "json" => super::to_text(record)
+            .map(|text| one("campaign.json", text))
+            .map_err(|error| Error::Page {
+                reason: error.to_string(),
+            }),
+        "junit" => Ok(one("junit.xml", junit::render(&analysis))),
+        "markdown" => Ok(one("reliability.md", markdown::render(&analysis))),
+        "terminal" => Ok(one(
+            "reliability.txt",
+            terminal::render(&analysis, width, colour),
+        )),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(record: &CampaignRecord, format: &str) -> String {
+        let all = render(record, format, 100, false).unwrap().unwrap();
+        all.into_iter().map(|one| one.text).collect()
+    }
+
+    #[test]
+    fn every_format_shows_every_record_and_the_same_twice() {
+        for record in [
+            CampaignRecord::default(),
+            samples::clean(59),
+            samples::losing(),
+        ] {
+            for format in FORMATS {
+                let shown = text(&record, format);
+                assert!(!shown.is_empty(), "{format}");
+                assert_eq!(shown, text(&record, format), "{format}");
+            }
+        }
+        assert!(render(&CampaignRecord::default(), "pdf", 80, false).is_none());
+    }
+
+    #[test]
+    fn all_say_how_many_failed_and_how_sure_that_is() {
+        let clean = samples::clean(59);
+        for format in ["html", "markdown", "terminal"] {
+            let shown = text(&clean, format);
+            assert!(shown.contains("4.96 %"), "{format}: {shown}");
+        }
+        let losing = samples::losing();
+        for format in ["html", "markdown", "terminal", "junit"] {
+            let shown = text(&losing, format)
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            assert!(shown.contains("smallest-1.toml"), "{format}: {shown}");
+            assert!(shown.contains("9 of 10"), "{format}: {shown}");
+        }
+    }
+
+    #[test]
+    fn text_fits_its_width_and_markup_is_escaped() {
+        let mut record = samples::losing();
+        record.identity.scenario = "<script>alert(1)</script>".into();
+        record.trials[0].failures[0].sentence = "a & b < \"c\" | d".into();
+        for line in text(&record, "terminal").lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        for format in ["html", "junit"] {
+            assert!(!text(&record, format).contains("<script>"), "{format}");
+        }
+        assert!(text(&record, "junit").contains("a &amp; b &lt; &quot;c&quot;"));
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_elsewhere() {
+        let page = text(&samples::losing(), "html");
+        for outside in ["<script", "http://", "https://", "<img", "@import", "url("] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        for heading in [
+            "In short",
+            "What was claimed",
+            "What was tried",
+            "What was seen",
+            "How it came back",
+            "How sure that is",
+            "What was not tried",
+        ] {
+            assert!(page.contains(heading), "{heading}");
+        }
+    }
+}

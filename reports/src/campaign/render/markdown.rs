@@ -1,0 +1,98 @@
+//! The reliability report as Markdown, for a wiki, a merge request or a summary of a CI job.
+
+use super::words;
+use crate::campaign::Outcome;
+use crate::campaign::analysis::Analysis;
+use crate::show::{clean, count, duration};
+
+/// Text inside a table's cell.
+fn cell(text: &str) -> String {
+    clean(text)
+        .replace('|', "\\|")
+        .replace('<', "&lt;")
+        .replace('\n', " ")
+}
+
+pub(super) fn render(analysis: &Analysis<'_>) -> String {
+    let record = analysis.record;
+    let mut text = format!(
+        "# {}: reliability of {}\n\n",
+        record.verdict.as_str(),
+        cell(&record.identity.scenario)
+    );
+    let mut line = |words: &str| text.push_str(&format!("{words}\n"));
+    for reason in &record.reasons {
+        line(&format!("**{}**\n", cell(reason)));
+    }
+    for sentence in words::summary(analysis) {
+        line(&format!("{}\n", cell(&sentence)));
+    }
+    line("## Trials\n");
+    line(&format!("- planned: {}", cell(&words::size(analysis))));
+    line(&format!("- result: {}", words::k_of_n(analysis)));
+    line(&format!(
+        "- events: {} lost of {} owed, over all trials\n",
+        count(analysis.lost),
+        count(analysis.owed)
+    ));
+    line("| trial | outcome | faults | lost | why |\n|---:|---|---|---:|---|");
+    let odd = |trial: &&crate::campaign::Trial| trial.outcome != Outcome::Passed;
+    for trial in record.trials.iter().filter(odd) {
+        line(&format!(
+            "| {} | {} | {} | {} | {} |",
+            trial.number,
+            trial.outcome.as_str(),
+            cell(&words::schedule(trial)),
+            count(trial.counts.lost),
+            cell(&words::result(trial))
+        ));
+    }
+    line(&format!(
+        "\n{} trials passed and are not listed.\n",
+        analysis.tally.passing
+    ));
+    line("## Fault kinds and guarantees\n\n| fault | guarantee | |\n|---|---|---|");
+    for row in &analysis.rows {
+        for one in &row.cells {
+            line(&format!(
+                "| {} | {} | {} |",
+                cell(&row.kind),
+                Analysis::guarantee(&one.guarantee),
+                cell(&one.words)
+            ));
+        }
+    }
+    for shrunk in &record.shrunk {
+        line(&format!(
+            "\nSmallest scenario for {}: `{}` {}.",
+            cell(&shrunk.signature.class),
+            shrunk.file,
+            cell(&shrunk.sentence)
+        ));
+    }
+    line(
+        "\n## How it came back\n\n| | median (95 %) | seen | cut off | never |\n|---|---|---:|---:|---:|",
+    );
+    for part in &analysis.parts {
+        line(&format!(
+            "| {} | {} | {} | {} | {} |",
+            part.title,
+            cell(&part.median_words()),
+            part.observed,
+            part.censored,
+            part.never
+        ));
+    }
+    line(&format!("\n{}\n", cell(&analysis.ageing_words())));
+    line("## What was not tried\n");
+    for sentence in words::not_tried(analysis) {
+        line(&format!("- {}", cell(&sentence)));
+    }
+    line(&format!(
+        "\n`{}` (seed {}, {})",
+        cell(&record.repeat),
+        record.identity.seed,
+        duration(record.trials.iter().map(|trial| trial.took_us).sum())
+    ));
+    text
+}
