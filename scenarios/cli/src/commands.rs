@@ -1,8 +1,8 @@
 //! One function a subcommand; [`dispatch`] chooses.
 
 mod baseline;
-mod gate;
 mod campaign;
+mod gate;
 mod interrupt;
 mod list;
 mod machine;

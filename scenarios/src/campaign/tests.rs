@@ -40,6 +40,7 @@ fn options(runs: &Path) -> Options {
         command_line: vec!["flume-bench".into(), "campaign".into(), "x.toml".into()],
         tools: Tools {
             program: "flume-bench".into(),
+            agent_program: None,
             check_agent: |_, _, _| Vec::new(),
         },
         interrupted: Arc::default(),
