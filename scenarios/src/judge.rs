@@ -20,6 +20,7 @@ use flume_bench_reports::record::{
     OwedRule, Ratio, RunRecord, SeriesFile, SystemLoad, UnpublishedCount, Window,
 };
 use flume_bench_reports::series::Table;
+use flume_bench_reports::show;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 
 use crate::checker::{self, Evidence, Histograms, Strike};
@@ -451,7 +452,7 @@ fn passed(evidence: &Evidence<'_>) -> String {
     };
     format!(
         "All {} {owed} events are stored{faults}, and every objective is met.",
-        totals.owed
+        show::count(totals.owed)
     )
 }
 

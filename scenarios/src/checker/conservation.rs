@@ -4,6 +4,7 @@
 //! while events were still being stored, when the store could not be read to its end, or when the
 //! journal is torn: then what is missing may only not have been seen.
 
+use flume_bench_reports::show::count;
 use flume_bench_reports::verdict::Verdict;
 
 use super::{Checker, Evidence, Finding};
@@ -22,14 +23,15 @@ fn check(evidence: &Evidence<'_>) -> Finding {
     finding.reason = match finding.verdict {
         Verdict::Fail => format!(
             "{} of {} owed events are lost ({} are allowed).",
-            totals.lost,
-            totals.owed,
-            limit.unwrap_or(0)
+            count(totals.lost),
+            count(totals.owed),
+            count(limit.unwrap_or(0))
         ),
-        _ if totals.lost == 0 => format!("None of {} owed events is lost.", totals.owed),
+        _ if totals.lost == 0 => format!("None of {} owed events is lost.", count(totals.owed)),
         _ => format!(
             "{} of {} owed events are lost, which the scenario allows.",
-            totals.lost, totals.owed
+            count(totals.lost),
+            count(totals.owed)
         ),
     };
     let doubt = if totals.lost == 0 {
@@ -41,7 +43,8 @@ fn check(evidence: &Evidence<'_>) -> Finding {
         finding.verdict = Verdict::Inconclusive;
         finding.reason = format!(
             "{} of {} owed events were not seen in the store, but that proves nothing: {doubt}.",
-            totals.lost, totals.owed
+            count(totals.lost),
+            count(totals.owed)
         );
     }
     finding

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use flume_bench_loadgen::latency::Measure;
+use flume_bench_reports::show::count;
 use flume_bench_reports::verdict::Verdict;
 
 use super::{Checker, Evidence, Finding, Strike};
@@ -34,8 +35,9 @@ fn check(evidence: &Evidence<'_>) -> Finding {
     }
     if evidence.totals.owed < LEAST_OWED {
         doubts.push(format!(
-            "only {} events are owed, and conservation needs {LEAST_OWED}",
-            evidence.totals.owed
+            "only {} events are owed, and conservation needs {}",
+            count(evidence.totals.owed),
+            count(LEAST_OWED)
         ));
     }
     doubts.extend(
@@ -60,7 +62,7 @@ fn check(evidence: &Evidence<'_>) -> Finding {
             Verdict::Pass,
             format!(
                 "{} events are owed, every fault has a witness, and the generator kept its schedule.",
-                evidence.totals.owed
+                count(evidence.totals.owed)
             ),
         ),
         Some(first) if doubts.len() == 1 => (

@@ -5,6 +5,7 @@
 
 use flume_bench_loadgen::latency::samples_needed;
 use flume_bench_reports::record::{Known, Objective, Quantity, Scope};
+use flume_bench_reports::show;
 use flume_bench_reports::verdict::Verdict;
 
 use super::{Checker, Evidence, Finding, Histograms};
@@ -219,8 +220,8 @@ fn success_rate(evidence: &Evidence<'_>) -> Option<Objective> {
     let reason = (!met).then(|| {
         format!(
             "{} of {} issued events are stored, less than {:.4} %{}",
-            totals.stored,
-            totals.issued,
+            show::count(totals.stored),
+            show::count(totals.issued),
             least * 100.0,
             if unsure {
                 ", but the run was cut short"

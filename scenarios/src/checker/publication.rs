@@ -3,6 +3,7 @@
 //! Unpublished are events in a file that kept its in-use name, or in one that was renamed without
 //! ever being closed. Closing a file by our own lease recovery publishes nothing.
 
+use flume_bench_reports::show::count;
 use flume_bench_reports::verdict::Verdict;
 
 use super::{Checker, Evidence, Finding};
@@ -23,7 +24,8 @@ fn check(evidence: &Evidence<'_>) -> Finding {
     if totals.unpublished > 0 {
         finding.reason = format!(
             "{} of {} stored events are in no file that is closed under its final name.",
-            totals.unpublished, totals.stored
+            count(totals.unpublished),
+            count(totals.stored)
         );
     }
     if finding.verdict == Verdict::Fail && (evidence.interrupted() || !evidence.whole) {
