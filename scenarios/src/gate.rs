@@ -10,8 +10,10 @@
 //!
 //! The decision is [`flume_bench_reports::gate::decision`]'s; all gating metrics of all scenarios
 //! share one false-alarm budget. What is lost, corrupted or invented is never compared: one such
-//! run of the candidate decides ([`HARD`]). Any other objective counts as missed by an arm when
-//! more than half of its runs missed it.
+//! run of the candidate decides ([`HARD`]). Any other objective, a latency say, may be missed by chance:
+//! an arm misses it when more than half of its runs do, and it is a regression when the candidate
+//! misses it, the baseline does not, and Fisher's exact test tells the two apart at 1 %; where it does
+//! not, the gate is inconclusive.
 
 pub mod arms;
 pub mod baseline;

@@ -324,7 +324,7 @@ fn of_state(result: &mut MetricResult, state: &MetricState, margin: f64, strict:
     let resolution = state
         .resolution
         .map_or_else(|| "unknown".to_owned(), percent);
-    let below = format!("{by}; less than {} worse", percent(margin));
+    let below = format!("estimated {by}, less than {} worse", percent(margin));
     let noisy = format!(
         "this host resolves {resolution}, and the margin is {}",
         percent(margin)
@@ -394,7 +394,7 @@ fn of_watch(result: &mut MetricResult, pairs: &[Pair], at: usize, margin: f64) {
     } else if evidence.upper.is_some_and(|upper| upper < margin) {
         (
             Outcome::Fine,
-            format!("{by}; less than {} worse", percent(margin)),
+            format!("estimated {by}, less than {} worse", percent(margin)),
         )
     } else {
         (

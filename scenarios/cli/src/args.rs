@@ -91,8 +91,8 @@ pub(crate) struct Run {
 
 #[derive(Debug, Args)]
 pub(crate) struct Gate {
-    /// Scenarios' files, or names of shipped ones
-    #[arg(required = true)]
+    /// Scenarios' files, or names of shipped ones; quickstart for --check-host and --calibrate
+    #[arg(required_unless_present_any = ["check_host", "calibrate"])]
     pub(crate) scenarios: Vec<String>,
     #[command(flatten)]
     pub(crate) overriding: Overriding,

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -149,6 +150,78 @@ fn equal_arms_pass_or_say_why_not() {
         "{summary}"
     );
     assert!(text.contains("title=gate "), "{text}");
+    if record["scenarios"][0]["pairs"].as_array().unwrap().len() == 6 {
+        keeps_a_baseline(desk.path(), &scenario, &dir);
+    }
+}
+
+/// What a gate measured can be kept, listed, promoted, and asked for by branch.
+fn keeps_a_baseline(desk: &Path, scenario: &Path, gate: &Path) {
+    let call = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_flume-bench"))
+            .args(arguments)
+            .current_dir(desk)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    let gate = gate.to_str().unwrap();
+    let (code, text) = call(&["baseline", "save", gate, "--branch", "topic/x"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = call(&["baseline", "promote", "--from", "topic/x", "--to", "main"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = call(&["baseline", "list"]);
+    assert_eq!((code, text.lines().count()), (Some(0), 2), "{text}");
+    let scenario = scenario.to_str().unwrap();
+    let (code, text) = call(&["gate", scenario, "--against", "other", "--runs", "never"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("nothing is stored for it"), "{text}");
+    // The same scenario with another load is another scenario.
+    let against = ["gate", scenario, "--against", "main", "--runs", "never"];
+    let (code, text) = call(&[&against[..], &["--set", "load.rate=900/s"]].concat());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("another state of the scenario"), "{text}");
+    assert!(!desk.join("never").exists());
+    // One that was edited is named as such.
+    let file = std::fs::read_dir(desk.join("gate-store/baselines/main")).unwrap();
+    let file = file.map(|entry| entry.unwrap().path()).next().unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("\"runs\": 6", "\"runs\": 60", 1)).unwrap();
+    let (code, text) = call(&["baseline", "list"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("edited or damaged"), "{text}");
+}
+
+#[test]
+fn a_machine_made_noisy_is_unfit_and_not_a_wrong_answer() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let strict = SCENARIO.replace("foreign_cpu = \"100 %\"", "foreign_cpu = \"20 %\"");
+    let (desk, scenario) = desk(&strict);
+    let over = AtomicBool::new(false);
+    let gated = std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let new = "new=set:sut.defect=burn";
+        let arguments = ["--arm", "old=driver:decoy", "--arm", new, "--pairs", "6"];
+        let gated = gate(desk.path(), &scenario, &arguments);
+        over.store(true, Ordering::Relaxed);
+        gated
+    });
+    assert_eq!(gated.code, 3, "{}", gated.text);
+    assert_eq!(gated.record["host_unfit"], true, "{}", gated.text);
+    assert!(
+        gated.text.contains("Host unfit: 3 of 3 pairs"),
+        "{}",
+        gated.text
+    );
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! [gate]
 //! warm_up = "3s"                       # load before the measured one
 //! steady = "7s"                        # measured load
-//! hold = "2s"                          # store frozen at the end of steady: the drain rate; hdfs only
+//! hold = "2s"                          # store frozen at the end of steady: the drain rate; hdfs only.
+//!                                      # Objectives on time are not asked then
 //! foreign_cpu = "10 %"                 # a pair in which others used more is run again
 //! cpu_ns_per_event = "5 %"             # margins, by metric, each with its unit
 //! peak_rss_bytes = "10 % and 8 MiB"    # a change counts when it exceeds both

@@ -139,7 +139,7 @@ fn metric(one: &MetricResult) -> Value {
 }
 
 /// Width and height of a figure in its own units.
-const WIDTH: f64 = 560.0;
+const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 86.0;
 
 /// Dots for pairs, a bar for the interval, a tick for the estimate, lines for 0 and M.

@@ -179,7 +179,7 @@ fn annotations_are_one_line_each() {
 fn the_page_is_whole_and_escapes_what_it_is_given() {
     let text = html(&sample()).unwrap();
     assert!(text.contains("&lt;confirmed&gt;") && !text.contains("<confirmed>"));
-    assert_eq!(text.matches("<svg viewBox=\"0 0 560").count(), 3);
+    assert_eq!(text.matches("<svg viewBox=\"0 0 420").count(), 3);
     for outside in ["http://", "https://", "<script", "@import", "url("] {
         assert!(!text.contains(outside), "{outside}");
     }

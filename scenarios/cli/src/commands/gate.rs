@@ -134,7 +134,12 @@ fn github(record: &GateRecord) {
 fn request(args: &Gate, command_line: Vec<String>) -> Result<Request, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut scenarios: Vec<PathBuf> = Vec::new();
-    for name in &args.scenarios {
+    let quickstart = ["quickstart".to_owned()];
+    let names = match args.scenarios.is_empty() {
+        true => &quickstart[..],
+        false => &args.scenarios[..],
+    };
+    for name in names {
         match shipped::find(name) {
             Ok(path) => scenarios.push(path),
             Err(error) => problems.push(Problem::of_machine(
