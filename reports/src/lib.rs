@@ -2,7 +2,7 @@
 //!
 //! A leaf: it knows no system under test, no fault kind and no protocol, only names and numbers.
 //! [`record`] is what a run says, [`series`] how it went over time, [`verdict`] how it ends;
-//! [`mod@format`] shows one run, [`compare`] two; [`show`] spells numbers. [`statistics`] is the
+//! [`mod@format`] shows one run, [`compare`] two, [`trend`] many; [`show`] spells numbers. [`statistics`] is the
 //! arithmetic behind decisions, [`gate`] and [`capacity`] are decisions.
 
 pub mod campaign;
@@ -14,4 +14,5 @@ pub mod record;
 pub mod series;
 pub mod show;
 pub mod statistics;
+pub mod trend;
 pub mod verdict;

@@ -14,6 +14,7 @@
 //! | [`kendall`] | does it grow with age, where some values are only known to exceed something? |
 //! | [`least_n`] | how many trials must pass for a claim? |
 //! | [`mser`] | where does the warm-up end? |
+//! | [`pettitt`] | did a series change its level at one point? |
 //! | [`signed_rank`] | are the differences of pairs on one side of 0? |
 //! | [`spread`] | how much do equal things differ: medians, and the variation within pairs |
 //! | [`theil_sen`] | how steep is a line through points of which some are wild? |
@@ -26,6 +27,7 @@ pub mod kaplan_meier;
 pub mod kendall;
 pub mod least_n;
 pub mod mser;
+pub mod pettitt;
 pub mod signed_rank;
 pub mod spread;
 pub mod theil_sen;

@@ -254,7 +254,10 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Report {
+    #[command(subcommand)]
+    pub(crate) several: Option<Several>,
     /// A run's directory, or its record.json (default: the newest under runs/)
     pub(crate) run: Option<PathBuf>,
     /// A second run, to show both side by side
@@ -269,6 +272,36 @@ pub(crate) struct Report {
     /// Write it to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// Reports on more than one run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Several {
+    /// Show two runs side by side
+    Compare(Compare),
+    /// Did a metric change its level over the stored runs, and when?
+    Trend(Trend),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// A run's directory, or its record.json
+    pub(crate) first: PathBuf,
+    /// Another one
+    pub(crate) second: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trend {
+    /// Where the runs are, a directory each
+    #[arg(default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// Which format
+    #[arg(long, default_value = "terminal", value_parser = ["terminal", "json"])]
+    pub(crate) format: String,
+    /// The seed of the permutation test
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]

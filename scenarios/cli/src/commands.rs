@@ -8,6 +8,7 @@ mod list;
 mod machine;
 mod report;
 mod run;
+mod trend;
 
 use std::ffi::OsString;
 use std::io::Write;

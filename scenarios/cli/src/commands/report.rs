@@ -13,7 +13,7 @@ use flume_bench_scenarios::judge;
 use flume_bench_scenarios::scenario::reader::did_you_mean;
 
 use super::{exit, print, say};
-use crate::args::Report;
+use crate::args::{Report, Several};
 
 /// Writes `report.html` beside the record; where it is.
 pub(crate) fn write_all(dir: &Path, record: &RunRecord) -> Result<PathBuf, String> {
@@ -56,7 +56,15 @@ fn series_of(dir: &Path, record: &RunRecord) -> Known<Table> {
 
 /// `flume-bench report`.
 pub(crate) fn report(args: &Report) -> ExitCode {
-    match try_report(args) {
+    let result = match &args.several {
+        None => try_report(args),
+        Some(Several::Compare(two)) => {
+            let first = located(&two.first);
+            first.and_then(|first| compared(&first, &two.second))
+        }
+        Some(Several::Trend(args)) => super::trend::trend(args),
+    };
+    match result {
         Ok(code) => code,
         Err(error) => {
             say(&format!("error: {error}"));
@@ -75,21 +83,7 @@ fn try_report(args: &Report) -> Result<ExitCode, String> {
         read(&dir, &file)?
     };
     if let Some(other) = &args.compare {
-        let (other_dir, file) = locate(Some(other))?;
-        let other = read(&other_dir, &file)?;
-        let name = |dir: &Path| {
-            dir.file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default()
-        };
-        print(&compare::terminal(
-            &shown,
-            &other,
-            [&name(&dir), &name(&other_dir)],
-            100,
-            std::io::stdout().is_terminal(),
-        ));
-        return Ok(ExitCode::SUCCESS);
+        return compared(&(dir, shown), other);
     }
     let series = series_of(&dir, &shown);
     let colour = args.output.is_none()
@@ -120,6 +114,30 @@ fn try_report(args: &Report) -> Result<ExitCode, String> {
     } else {
         Code::Pass
     }))
+}
+
+/// A run's directory, and its record.
+fn located(run: &Path) -> Result<(PathBuf, RunRecord), String> {
+    let (dir, file) = locate(Some(run))?;
+    let record = read(&dir, &file)?;
+    Ok((dir, record))
+}
+
+fn compared(first: &(PathBuf, RunRecord), second: &Path) -> Result<ExitCode, String> {
+    let second = located(second)?;
+    let name = |dir: &Path| {
+        dir.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    print(&compare::terminal(
+        &first.1,
+        &second.1,
+        [&name(&first.0), &name(&second.0)],
+        100,
+        std::io::stdout().is_terminal(),
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn find_format(name: &str) -> Result<&'static dyn Format, String> {
