@@ -2,7 +2,8 @@
 //!
 //! Records are compared where they measured the same thing: same scenario name, system, store,
 //! rate and machine. For each metric of such a group one change is looked for by
-//! [`pettitt`], Holm over the group's metrics at 5 %. A group needs ten records. One change a
+//! [`pettitt`], Holm over the group's metrics at 5 %. A group needs ten records; inconclusive ones
+//! are named and left out. One change a
 //! metric is all this finds; of a slow drift it names the middle. It says when and how much, and
 //! what else changed between the two runs at that point; it decides nothing.
 
@@ -13,6 +14,7 @@ use crate::format::Page;
 use crate::record::{Known, Ratio, RunRecord};
 use crate::show;
 use crate::statistics::{holm, pettitt, spread};
+use crate::verdict::Verdict;
 
 /// The chance of any false change in a group of records.
 pub const LEVEL: f64 = 0.05;
@@ -81,6 +83,8 @@ pub struct Metric {
     pub name: String,
     /// How many records know it.
     pub values: u64,
+    /// The median over all of them.
+    pub median: u64,
     /// The most likely change; unknown of too few records.
     pub change: Known<Change>,
 }
@@ -131,7 +135,8 @@ static METRICS: [(&str, Value); 6] = [
         count(&record.latencies.stored_response.steady.us_p99)
     }),
     ("transfer_rate_events_per_s", |record| {
-        ratio(&record.indicators.transfer_rate_events)
+        let per_us = ratio(&record.indicators.transfer_rate_events)?;
+        Some(per_us * 1e6)
     }),
 ];
 
@@ -148,14 +153,11 @@ fn count(known: &Known<u64>) -> Option<f64> {
 pub fn of(records: Vec<Stored>, mut left_out: Vec<LeftOut>, seed: u64) -> Trend {
     let mut dated: Vec<(Key, jiff::Timestamp, Stored)> = Vec::new();
     for stored in records {
-        match stored.record.identity.started.parse() {
+        match usable(&stored.record) {
             Ok(started) => dated.push((Key::of(&stored.record), started, stored)),
-            Err(_) => left_out.push(LeftOut {
+            Err(reason) => left_out.push(LeftOut {
                 run: stored.name,
-                reason: format!(
-                    "it does not say when it began: \"{}\"",
-                    stored.record.identity.started
-                ),
+                reason,
             }),
         }
     }
@@ -173,6 +175,21 @@ pub fn of(records: Vec<Stored>, mut left_out: Vec<LeftOut>, seed: u64) -> Trend 
         groups,
         left_out,
     }
+}
+
+/// When the run began; or why its numbers are not used. An inconclusive run did not measure what it
+/// was to measure; a failed one did.
+fn usable(record: &RunRecord) -> Result<jiff::Timestamp, String> {
+    if record.verdict == Verdict::Inconclusive {
+        let why = record
+            .reasons
+            .first()
+            .map_or("no reason given", String::as_str);
+        return Err(format!("inconclusive: {why}"));
+    }
+    let started = &record.identity.started;
+    let unreadable = |_| format!("it does not say when it began: \"{started}\"");
+    started.parse().map_err(unreadable)
 }
 
 /// What must be alike for records to be compared.
@@ -247,10 +264,10 @@ fn metric_of(name: &str, value: Value, runs: &[&Stored], seed: u64) -> Option<Me
         return None;
     }
     let series: Vec<f64> = known.iter().map(|(_, value)| *value).collect();
+    let median = |values: &[f64]| spread::median(values).unwrap_or(0.0).round() as u64;
     let change = match pettitt::change(&series, PERMUTATIONS, seed) {
         Ok(change) => {
             let (before, after) = (known[change.before - 1].0, known[change.before].0);
-            let median = |values: &[f64]| spread::median(values).unwrap_or(0.0).round() as u64;
             Known::Value(Change {
                 found: false,
                 p_ppm: ppm(change.p),
@@ -268,6 +285,7 @@ fn metric_of(name: &str, value: Value, runs: &[&Stored], seed: u64) -> Option<Me
     Some(Metric {
         name: name.to_owned(),
         values: series.len() as u64,
+        median: median(&series),
         change,
     })
 }
@@ -327,7 +345,7 @@ impl Trend {
                 continue;
             }
             let rows: Vec<Vec<String>> = group.metrics.iter().map(row).collect();
-            page.table(&["", "runs", "before", "after", "p", "change"], &rows);
+            page.table(&["", "runs", "median", "p", "change"], &rows);
             for metric in &group.metrics {
                 sentence(&mut page, metric);
             }
@@ -335,9 +353,10 @@ impl Trend {
         if !self.left_out.is_empty() {
             page.heading("Left out");
             for one in &self.left_out {
-                page.entry(&one.run, &one.reason);
+                page.paragraph(2, &format!("{}: {}", one.run, one.reason));
             }
         }
+        page.text.push('\n');
         page.paragraph(
             0,
             "One change a metric is looked for, by Pettitt's test, p adjusted by Holm over the \
@@ -348,12 +367,14 @@ impl Trend {
 }
 
 fn row(metric: &Metric) -> Vec<String> {
-    let mut cells = vec![show::words(&metric.name), show::count(metric.values)];
+    let mut cells = vec![
+        show::words(&metric.name),
+        show::count(metric.values),
+        show::count(metric.median),
+    ];
     match metric.change.value() {
-        None => cells.extend(["", "", "", "unknown"].map(str::to_owned)),
+        None => cells.extend(["", "unknown"].map(str::to_owned)),
         Some(change) => cells.extend([
-            show::count(change.before_median),
-            show::count(change.after_median),
             show::decimal(change.p_adjusted_ppm as f64 / 1e6),
             if change.found { "yes" } else { "none seen" }.to_owned(),
         ]),
@@ -398,8 +419,12 @@ mod tests {
     /// Runs a day apart; `cpu` in ns an event.
     fn runs(scenario: &str, cpu: &[u64]) -> Vec<Stored> {
         let one = |(day, cpu): (usize, &u64)| {
-            let mut record = RunRecord::default();
+            let mut record = RunRecord {
+                verdict: Verdict::Pass,
+                ..RunRecord::default()
+            };
             record.identity.scenario = scenario.into();
+            record.indicators.transfer_rate_events = Known::Value(Ratio::new(30, 1_500));
             record.identity.started = format!("2026-03-{:02}T10:00:00+01:00", day + 1);
             record.identity.commit = Known::Value(if day < 8 { "aaaa" } else { "bbbb" }.into());
             record.indicators.system_load.cpu_us_per_event = Known::Value(Ratio::new(*cpu, 1_000));
@@ -434,6 +459,11 @@ mod tests {
         assert_eq!(change.also_changed, ["commit"]);
         let copies = &group.metrics[1];
         assert!(!copies.change.value().unwrap().found);
+        let rate = &group.metrics[2];
+        assert_eq!(
+            (rate.name.as_str(), rate.median),
+            ("transfer_rate_events_per_s", 20_000)
+        );
         let text = trend.terminal(100, false);
         assert!(text.contains("between run-07 and run-08"), "{text}");
         assert!(text.contains("also changed: commit"), "{text}");
@@ -459,8 +489,15 @@ mod tests {
         let mut records = runs("hdfs", &STEP);
         records.extend(runs("files", &STEP[..9]));
         records.push(Stored {
-            name: "undated".into(),
+            name: "void".into(),
             record: RunRecord::default(),
+        });
+        records.push(Stored {
+            name: "undated".into(),
+            record: RunRecord {
+                verdict: Verdict::Fail,
+                ..RunRecord::default()
+            },
         });
         let trend = of(records, Vec::new(), 7);
         let sizes: Vec<(&str, u64)> = trend
@@ -470,7 +507,8 @@ mod tests {
             .collect();
         assert_eq!(sizes, [("files", 9), ("hdfs", 16)]);
         assert!(trend.groups[0].metrics[0].change.value().is_none());
-        assert_eq!(trend.left_out[0].run, "undated");
+        let left_out: Vec<&str> = trend.left_out.iter().map(|one| one.run.as_str()).collect();
+        assert_eq!(left_out, ["void", "undated"]);
         let text = trend.terminal(100, false);
         assert!(text.contains("too few runs, it takes 10"), "{text}");
         assert!(text.contains("undated"), "{text}");

@@ -459,9 +459,18 @@ fn a_report_on_what_is_no_run_is_refused() {
     );
     refused(&["."], &["record.json", "is this the directory of a run?"]);
     refused(&[".", "--judge"], &["is this the directory of a run?"]);
-    refused(&["compare", "no-such", "."], &["no-such", "is this the directory of a run?"]);
-    refused(&["trend", "no-such"], &["failed to look for runs in no-such"]);
-    refused(&["trend", "."], &["holds no run with a record", "name the directory"]);
+    refused(
+        &["compare", "no-such", "."],
+        &["no-such", "is this the directory of a run?"],
+    );
+    refused(
+        &["trend", "no-such"],
+        &["failed to look for runs in no-such"],
+    );
+    refused(
+        &["trend", "."],
+        &["holds no run with a record", "name the directory"],
+    );
     refused(
         &[".", "--format", "htm"],
         &["there is no format htm", "did you mean `html`?"],
@@ -530,7 +539,10 @@ fn a_run_leaves_traces_and_its_edited_record_is_refused() {
     assert_eq!(call.code, 2, "{}", call.text);
     // A broken record is named, not half-read; a whole one alone is too few.
     let refusal = desk.refuse(&["report", "trend", "runs"], &[]);
-    contains(refusal.only(), &["holds no run with a record", name.to_str().unwrap()]);
+    contains(
+        refusal.only(),
+        &["holds no run with a record", name.to_str().unwrap()],
+    );
     desk.write(&file, &record);
     let call = desk.call(&["report", "trend", "runs"], &[]);
     assert_eq!(call.code, 0, "{}", call.text);
