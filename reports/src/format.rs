@@ -4,7 +4,7 @@
 //! file. The same input gives the same bytes.
 
 mod csv;
-mod html;
+pub(crate) mod html;
 mod json;
 mod page;
 mod terminal;

@@ -11,10 +11,10 @@
 //! page does not grow with the length of the run.
 
 mod band;
-mod charts;
-mod figure;
+pub(crate) mod charts;
+pub(crate) mod figure;
 mod findings;
-mod scale;
+pub(crate) mod scale;
 mod view;
 
 use minijinja::Environment;
@@ -28,7 +28,7 @@ pub(super) struct Html;
 /// The page. Its name ends in `.html`, which is what switches escaping on.
 const PAGE: (&str, &str) = ("report.html", include_str!("../../templates/report.html"));
 
-const STYLE: &str = include_str!("../../templates/report.css");
+pub(crate) const STYLE: &str = include_str!("../../templates/report.css");
 
 impl Format for Html {
     fn name(&self) -> &'static str {

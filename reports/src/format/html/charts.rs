@@ -326,7 +326,12 @@ fn steps(histogram: &hdrhistogram::Histogram<u64>) -> Segment {
 }
 
 /// A figure with its words, both sizes drawn.
-fn ready(figure: &Figure, title: &str, unit: &str, spoken: &str) -> Result<Value, Error> {
+pub(crate) fn ready(
+    figure: &Figure,
+    title: &str,
+    unit: &str,
+    spoken: &str,
+) -> Result<Value, Error> {
     let legend: Vec<Value> = figure
         .lines
         .iter()

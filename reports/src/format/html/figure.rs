@@ -21,12 +21,12 @@ const GRID: usize = 0;
 const INK: usize = 1;
 const FAULT: usize = 2;
 /// The first of the colours of lines; there are five.
-pub(super) const FIRST_LINE: usize = 3;
+pub(crate) const FIRST_LINE: usize = 3;
 const COLOURS: usize = 8;
 
 /// How one axis runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Axis {
+pub(crate) enum Axis {
     /// From the first to the second number.
     Linear(f64, f64),
     /// The same by powers of ten; both above 0.
@@ -60,58 +60,58 @@ impl Axis {
 
 /// A line of a figure.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// What it shows.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The variable of its colour.
-    pub(super) colour: usize,
+    pub(crate) colour: usize,
     /// Its unbroken pieces.
-    pub(super) segments: Vec<Segment>,
+    pub(crate) segments: Vec<Segment>,
 }
 
 /// A fault window in the units of the x axis.
 #[derive(Debug, Clone)]
-pub(super) struct Shade {
+pub(crate) struct Shade {
     /// The letter above it.
-    pub(super) letter: String,
+    pub(crate) letter: String,
     /// Injected, healed, backlog stored.
-    pub(super) at: [f64; 3],
+    pub(crate) at: [f64; 3],
 }
 
 /// One figure.
 #[derive(Debug, Clone)]
-pub(super) struct Figure {
+pub(crate) struct Figure {
     /// Its name, for errors.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The x axis.
-    pub(super) x: Axis,
+    pub(crate) x: Axis,
     /// The text of a tick of the x axis, where that is not time.
-    pub(super) x_text: fn(f64) -> String,
+    pub(crate) x_text: fn(f64) -> String,
     /// The y axis.
-    pub(super) y: Axis,
+    pub(crate) y: Axis,
     /// The text of a tick of the y axis.
-    pub(super) y_text: fn(f64) -> String,
+    pub(crate) y_text: fn(f64) -> String,
     /// The lines, the last one on top.
-    pub(super) lines: Vec<Line>,
+    pub(crate) lines: Vec<Line>,
     /// The fault windows.
-    pub(super) shades: Vec<Shade>,
+    pub(crate) shades: Vec<Shade>,
     /// Whether it is half as high again.
-    pub(super) tall: bool,
+    pub(crate) tall: bool,
 }
 
 /// How large a figure is shown, in CSS pixels.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
-    pub(super) class: &'static str,
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) font: u32,
-    pub(super) left: u32,
-    pub(super) ticks: (usize, usize),
+pub(crate) struct Size {
+    pub(crate) class: &'static str,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) font: u32,
+    pub(crate) left: u32,
+    pub(crate) ticks: (usize, usize),
 }
 
 /// For pages of at least 600 px.
-pub(super) const WIDE: Size = Size {
+pub(crate) const WIDE: Size = Size {
     class: "wide",
     width: 1000,
     height: 170,
@@ -121,7 +121,7 @@ pub(super) const WIDE: Size = Size {
 };
 
 /// For telephones.
-pub(super) const NARROW: Size = Size {
+pub(crate) const NARROW: Size = Size {
     class: "narrow",
     width: 343,
     height: 170,
@@ -136,7 +136,7 @@ type Root<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 impl Figure {
     /// Draws the figure at a size; the text is an `<svg>` element.
-    pub(super) fn draw(&self, size: Size) -> Result<String, Error> {
+    pub(crate) fn draw(&self, size: Size) -> Result<String, Error> {
         let height = if self.tall {
             size.height * 3 / 2
         } else {
@@ -228,6 +228,9 @@ impl Figure {
         line: &Line,
     ) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
         let style = placeholder(line.colour).stroke_width(3);
+        // A line that is nothing but dots is a scatter: there the dots are what is looked at.
+        let scatter = line.segments.iter().all(|segment| segment.len() == 1);
+        let radius = if scatter { 8 } else { 3 };
         for segment in &line.segments {
             let place = |&(x, y): &(f64, f64)| {
                 (
@@ -238,7 +241,11 @@ impl Figure {
             let points: Vec<(f64, f64)> = segment.iter().map(place).collect();
             // A lone sample between two gaps is a dot; a line of one point would be invisible.
             if let [point] = points[..] {
-                area.draw(&Circle::new(point, 3, placeholder(line.colour).filled()))?;
+                area.draw(&Circle::new(
+                    point,
+                    radius,
+                    placeholder(line.colour).filled(),
+                ))?;
             } else {
                 area.draw(&PathElement::new(points, style))?;
             }

@@ -1,12 +1,12 @@
 //! Fewer points than samples, and round numbers on axes.
 
 /// Points of a line without a gap.
-pub(super) type Segment = Vec<(f64, f64)>;
+pub(crate) type Segment = Vec<(f64, f64)>;
 
 /// Reduces a series to what `buckets` columns of pixels can show: of each column the first, the
 /// least, the greatest and the last sample, in their order. No peak disappears, however narrow. A
 /// missing value ends a segment.
-pub(super) fn reduce(
+pub(crate) fn reduce(
     points: &[(u64, Option<u64>)],
     from: u64,
     to: u64,
@@ -69,7 +69,7 @@ fn flush(column: &mut Vec<(u64, u64)>, segments: &mut [Segment]) {
 }
 
 /// Round numbers within a range, about as many as wanted: steps of 1, 2 or 5 times a power of ten.
-pub(super) fn linear_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
+pub(crate) fn linear_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
     let span = to - from;
     if span.is_nan() || span <= 0.0 || wanted == 0 {
         return vec![from];
@@ -87,7 +87,7 @@ pub(super) fn linear_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
 
 /// Round instants from 0 to `end` µs with their text. All are in the unit of the step, so that an
 /// axis does not change from seconds to minutes half way.
-pub(super) fn time_ticks(end: f64, wanted: usize) -> Vec<(f64, String)> {
+pub(crate) fn time_ticks(end: f64, wanted: usize) -> Vec<(f64, String)> {
     const SECOND: f64 = 1e6;
     const STEPS: [f64; 14] = [
         1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0,
@@ -120,7 +120,7 @@ pub(super) fn time_ticks(end: f64, wanted: usize) -> Vec<(f64, String)> {
 }
 
 /// Powers of ten within a range, thinned out where there are more than about twice those wanted.
-pub(super) fn log_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
+pub(crate) fn log_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
     let (first, last) = (from.log10().ceil() as i32, to.log10().floor() as i32);
     let step = ((last - first + 1).max(1) as usize).div_ceil(wanted.max(1) + 2);
     (first..=last)
@@ -130,12 +130,12 @@ pub(super) fn log_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
 }
 
 /// The power of ten at or below a value above 0.
-pub(super) fn floor_power(value: f64) -> f64 {
+pub(crate) fn floor_power(value: f64) -> f64 {
     10_f64.powf(value.log10().floor())
 }
 
 /// The power of ten at or above a value above 0.
-pub(super) fn ceil_power(value: f64) -> f64 {
+pub(crate) fn ceil_power(value: f64) -> f64 {
     10_f64.powf(value.log10().ceil())
 }
 

@@ -1,0 +1,157 @@
+//! Whether a backlog grows or is sustained.
+//!
+//! The backlog is what was due and is not yet stored, wherever it waits: in the generator, in the
+//! agent's channel, in an open file. The warm-up is cut off by MSER-5, then the rule of
+//! [`crate::capacity`] is applied to the troughs of its cycles.
+
+use serde::{Deserialize, Serialize};
+
+use crate::capacity::{self, Growth};
+use crate::statistics::{Unable, mser};
+
+/// With fewer samples MSER-5 finds nothing, and is left out.
+pub const LEAST_SAMPLES: usize = 300;
+/// What the backlog does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trend {
+    /// The lower bound of its slope is above 1 % of the offered rate.
+    Growing,
+    /// The upper bound is below 1 %.
+    Sustained,
+    /// Neither.
+    Unknown,
+}
+
+/// How a backlog moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Movement {
+    /// What it does.
+    pub trend: Trend,
+    /// The slope in millionths of the offered rate.
+    pub slope_ppm: i64,
+    /// Its lower bound.
+    pub slope_ppm_low: i64,
+    /// Its upper bound.
+    pub slope_ppm_high: i64,
+    /// Whole cycles whose troughs were used.
+    pub cycles: u64,
+    /// Samples that MSER-5 cut off at the start; 0 also where there were fewer than 300.
+    pub cut_samples: u64,
+    /// The cut lies past the middle: the probe is too short to tell.
+    pub beyond_middle: bool,
+}
+
+/// Judges samples of a backlog.
+///
+/// `samples`: events at equal steps of `step_s` seconds; `cycle_s`: the slowest periodic work;
+/// `offered`: events/s.
+///
+/// # Errors
+///
+/// Too few cycles for bounds, or a value that is not finite.
+pub fn judge(samples: &[f64], step_s: f64, cycle_s: f64, offered: f64) -> Result<Movement, Unable> {
+    let cut = if samples.len() >= LEAST_SAMPLES {
+        mser::cut(samples)?
+    } else {
+        mser::Cut {
+            values: 0,
+            beyond_middle: false,
+        }
+    };
+    let kept: Vec<(f64, f64)> = samples
+        .iter()
+        .enumerate()
+        .skip(cut.values)
+        .map(|(i, events)| (i as f64 * step_s, *events))
+        .collect();
+    let troughs = capacity::minima(&kept, cycle_s);
+    let judged = capacity::backlog(&troughs, offered);
+    let (Some(slope), Some(low), Some(high)) = (judged.slope, judged.lower, judged.upper) else {
+        return Err(Unable::TooFew {
+            have: judged.cycles,
+            need: capacity::LEAST_CYCLES,
+        });
+    };
+    let ppm = |slope: f64| (slope / offered * 1e6).round() as i64;
+    Ok(Movement {
+        trend: match judged.growth {
+            Growth::Growing => Trend::Growing,
+            Growth::Sustained => Trend::Sustained,
+            Growth::Unknown => Trend::Unknown,
+        },
+        slope_ppm: ppm(slope),
+        slope_ppm_low: ppm(low),
+        slope_ppm_high: ppm(high),
+        cycles: judged.cycles as u64,
+        cut_samples: cut.values as u64,
+        beyond_middle: cut.beyond_middle,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    const RATE: f64 = 10_000.0;
+    const STEP: f64 = 0.05;
+    const CYCLE: f64 = 2.0;
+
+    /// Ten cycles of a saw-tooth (an open file that is seen when it is rolled) with correlated
+    /// noise and a growth of `share` of the rate.
+    fn saw(seed: u64, share: f64) -> Vec<f64> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut noise = 0.0;
+        (0..400)
+            .map(|i| {
+                let t = f64::from(i) * STEP;
+                noise = 0.8 * noise + rng.random_range(-100.0..100.0);
+                RATE * (0.1 + 0.5 * (t % CYCLE)) + noise + share * RATE * t
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_saw_tooth_is_sustained_and_a_two_percent_overload_grows() {
+        let mut right = (0, 0);
+        for seed in 0..100 {
+            let steady = judge(&saw(seed, 0.0), STEP, CYCLE, RATE).unwrap();
+            assert_ne!(steady.trend, Trend::Growing, "seed {seed}: {steady:?}");
+            right.0 += u32::from(steady.trend == Trend::Sustained);
+            let over = judge(&saw(seed, 0.02), STEP, CYCLE, RATE).unwrap();
+            assert_ne!(over.trend, Trend::Sustained, "seed {seed}: {over:?}");
+            right.1 += u32::from(over.trend == Trend::Growing);
+        }
+        assert!(right.0 >= 95 && right.1 >= 95, "{right:?}");
+    }
+
+    #[test]
+    fn one_percent_is_not_told_either_way() {
+        let told = (0..50)
+            .filter(|seed| {
+                judge(&saw(*seed, 0.01), STEP, CYCLE, RATE).unwrap().trend != Trend::Unknown
+            })
+            .count();
+        assert!(told <= 10, "{told}");
+    }
+
+    #[test]
+    fn a_late_change_is_said_to_be_beyond_the_middle() {
+        let mut late = saw(1, 0.0);
+        for value in &mut late[..260] {
+            *value += 1e6;
+        }
+        let Ok(found) = judge(&late, STEP, CYCLE, RATE) else {
+            return; // Too few cycles are left: that is an extension, too.
+        };
+        assert!(found.beyond_middle, "{found:?}");
+    }
+
+    #[test]
+    fn too_few_cycles_are_refused() {
+        assert!(judge(&saw(1, 0.0)[..120], STEP, CYCLE, RATE).is_err());
+    }
+}
