@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,7 @@ enum What {
     Replay,
     Split,
     Stall,
+    Throttle,
     Truncate,
 }
 
@@ -149,6 +150,11 @@ pub static DEFECTS: &[Defect] = &[
         what: What::Stall,
     },
     Defect {
+        name: "throttle",
+        summary: "takes n events a second in all and no more: an agent of known capacity",
+        what: What::Throttle,
+    },
+    Defect {
         name: "truncate",
         summary: "cuts every n-th event off in its identity",
         what: What::Truncate,
@@ -160,7 +166,7 @@ pub static DEFECTS: &[Defect] = &[
 pub struct Options {
     /// One of [`DEFECTS`].
     pub defect: String,
-    /// The n of the defect; at least 1.
+    /// The n of the defect, at least 1; with `throttle`, events a second.
     pub every: u64,
     /// Port on 127.0.0.1 for the lines.
     pub port: u16,
@@ -281,7 +287,13 @@ struct Agent {
     held: VecDeque<Vec<u8>>,
     first: Vec<Vec<u8>>,
     previous: Vec<u8>,
+    /// When the next event may be taken, with `throttle`.
+    next: Instant,
 }
+
+/// How far behind its own rate a throttled decoy may catch up at once: 20 ms, its bucket. A sleep
+/// ends late by less, so the rate over a second is exact.
+const BUCKET: Duration = Duration::from_millis(20);
 
 impl Agent {
     fn new(what: What, options: &Options) -> io::Result<Self> {
@@ -311,10 +323,24 @@ impl Agent {
             held: VecDeque::new(),
             first: Vec::new(),
             previous: Vec::new(),
+            next: Instant::now(),
         })
     }
 
+    /// A token bucket: waits until the next event may be taken. All connections share it.
+    fn throttle(&mut self) {
+        let now = Instant::now();
+        self.next = self.next.max(now.checked_sub(BUCKET).unwrap_or(now));
+        if let Some(wait) = self.next.checked_duration_since(now) {
+            std::thread::sleep(wait);
+        }
+        self.next += Duration::from_secs_f64(1.0 / self.every as f64);
+    }
+
     fn event(&mut self, body: &[u8]) -> io::Result<Reply> {
+        if self.what == What::Throttle {
+            self.throttle();
+        }
         self.tally.received += 1;
         let struck = self.tally.received.is_multiple_of(self.every);
         let reply = match (self.what, struck) {
@@ -604,5 +630,15 @@ mod tests {
             assert_eq!(tally.received, 100, "{defect}");
             assert_eq!(tally.stored + tally.lost, 100, "{defect}: {tally:?}");
         }
+    }
+
+    #[test]
+    fn a_throttled_decoy_takes_no_more_than_it_may() {
+        let began = Instant::now();
+        let (tally, lines) = fed("throttle", 2_000, 400);
+        let took = began.elapsed();
+        assert_eq!((tally.stored, tally.lost, lines.len()), (400, 0, 400));
+        // 400 events at 2,000/s, less what the bucket holds at the begin.
+        assert!(took >= Duration::from_millis(175), "{took:?}");
     }
 }

@@ -8,6 +8,7 @@
 //! | [`runner`] | the life of a run, and its history |
 //! | [`checker`], [`judge`] | what is judged, from ledger and history alone |
 //! | [`campaign`] | many trials of one scenario, and what they say together |
+//! | [`plan`] | how much a system carries: probes, search, sizing |
 //! | [`decoy`] | an agent that misbehaves on purpose |
 //!
 //! Nothing here imports the engine or the embedded stores: they are spawned, as every other
@@ -19,6 +20,7 @@ pub mod decoy;
 pub mod fault;
 pub mod gate;
 pub mod judge;
+pub mod plan;
 pub mod process;
 pub mod proxy;
 pub mod runner;

@@ -99,6 +99,9 @@ pub struct Load {
     pub replay: Option<PathBuf>,
     /// How long a batch is tried again after its first attempt.
     pub retry_for: Duration,
+    /// How long connections may take to finish their queues after the last batch is due; `retry_for`
+    /// and 12 s where it is not given.
+    pub finish_within: Option<Duration>,
     /// How long one attempt may take.
     pub timeout: Duration,
     /// Deflate on the wire (avro).

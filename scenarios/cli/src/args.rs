@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Gate(Box<Gate>),
     /// Keep what a build needed, for `gate --against`
     Baseline(Baseline),
+    /// How much does it carry, and what must be provided for an outage of the store?
+    Plan(Plan),
     /// Check a scenario, print its timeline, start nothing
     Check(Check),
     /// Many short trials with faults drawn from the scenario's menu: how sure is it that nothing is lost?
@@ -234,6 +236,41 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "DIRECTORY", default_value = "runs")]
     pub(crate) runs: PathBuf,
     /// Print nothing but the verdict's line
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// A scenario's file, or the name of a shipped one
+    pub(crate) scenario: String,
+    #[command(flatten)]
+    pub(crate) overriding: Overriding,
+    /// At most so many probes, 4 to 12, saturation and repeats included
+    #[arg(long, default_value_t = 12)]
+    pub(crate) probes: u32,
+    /// How long the judged part of a probe is (default: ten cycles of the slowest periodic work)
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) probe_length: Option<String>,
+    /// Search with the scenario's faults and phases in each probe
+    #[arg(long)]
+    pub(crate) under_faults: bool,
+    /// Search for the knee only: take the store away from nobody
+    #[arg(long)]
+    pub(crate) no_sizing: bool,
+    /// Asks what this load needs, all agents together: --rate 20000/s (with --outage)
+    #[arg(long, requires = "outage")]
+    pub(crate) rate: Option<String>,
+    /// How long the store may be away: --outage 30min (with --rate)
+    #[arg(long, value_name = "DURATION", requires = "rate")]
+    pub(crate) outage: Option<String>,
+    /// Disk for the channel of each agent: --budget "64 GiB" (with --rate)
+    #[arg(long, value_name = "SIZE", requires = "rate")]
+    pub(crate) budget: Option<String>,
+    /// Where plans are kept
+    #[arg(long, value_name = "DIRECTORY", default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// Print nothing but the result's line
     #[arg(long)]
     pub(crate) quiet: bool,
 }

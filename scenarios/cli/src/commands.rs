@@ -6,6 +6,7 @@ mod gate;
 mod interrupt;
 mod list;
 mod machine;
+mod plan;
 mod report;
 mod run;
 mod trend;
@@ -49,6 +50,7 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> ExitCode {
         Command::Gate(args) => gate::gate(&args, words),
         Command::Campaign(args) => campaign::campaign(&args, words),
         Command::Replay(args) => run::replay(&args, words),
+        Command::Plan(args) => plan::plan(&args, words),
         Command::Check(args) => run::check(&args),
         Command::Doctor(args) => run::doctor(&args),
         Command::List(args) => list::list(&args.what),

@@ -268,7 +268,9 @@ fn follow(
     let grace = if stopped {
         Duration::ZERO
     } else {
-        run.scenario.load.retry_for.min(Duration::from_secs(120)) + GRACE
+        let load = &run.scenario.load;
+        let usual = load.retry_for.min(Duration::from_secs(120)) + GRACE;
+        load.finish_within.unwrap_or(usual)
     };
     let finished = running.finish(grace);
     loaded.ended = Instant::now();

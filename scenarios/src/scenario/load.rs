@@ -48,6 +48,7 @@ pub(super) fn read(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
             .map_or(480, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         replay: table.text("replay").map(|file| directory.join(file)),
         retry_for: duration("retry_for", Duration::from_secs(30)),
+        finish_within: table.parsed("finish_within", parse_duration),
         timeout: duration("timeout", Duration::from_secs(10)),
         deflate: table.flag("deflate").unwrap_or(false),
         answers: table.flag("answers").unwrap_or(true),

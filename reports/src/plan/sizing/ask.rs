@@ -67,7 +67,7 @@ fn round_up(value: f64) -> u64 {
 
 /// Agents for `rate`, so that those that are left carry it while one has failed.
 #[must_use]
-pub fn agents(rate: f64, each: f64) -> u64 {
+fn agents(rate: f64, each: f64) -> u64 {
     (rate / each.max(1.0)).ceil().max(1.0) as u64 + 1
 }
 

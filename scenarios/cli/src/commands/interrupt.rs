@@ -22,7 +22,7 @@ use super::say;
 const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 
 /// Listens from now on. The answer is set by the first signal.
-pub(super) fn listen(runs: &Path) -> Arc<AtomicBool> {
+pub(crate) fn listen(runs: &Path) -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     if let Err(error) = start(runs.to_owned(), &interrupted) {
         say(&format!(

@@ -1,0 +1,123 @@
+//! `plan` for real: a decoy of known capacity is found, and bad input is refused before anything
+//! starts.
+//!
+//! One search is done in every test run; `FLUME_BENCH_PLAN_SEARCHES=3` does three, with probes of the
+//! usual length.
+
+#![expect(clippy::unwrap_used, reason = "it is a test")]
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What the throttled decoy carries, events/s.
+const CAPACITY: u64 = 1_500;
+
+fn scenario(seed: u64) -> String {
+    format!(
+        "seed = {seed}\n[sut]\ndriver = \"decoy\"\ndefect = \"throttle\"\nn = {CAPACITY}\n\
+         [load]\ninto = \"netcat\"\nrate = \"1000/s\"\nbatch = 1\nconnections = 2\n\
+         [store]\nkind = \"files\"\n[phases]\nsteady = \"2s\"\n"
+    )
+}
+
+/// Searches, and gives back the exit code, what was printed, and `plan.json`.
+fn search(bench: &Path, seed: u64, more: &[&str]) -> (i32, String, Value) {
+    let file = bench.join("throttle.toml");
+    std::fs::write(&file, scenario(seed)).unwrap();
+    let runs = bench.join(format!("plans-{seed}"));
+    let (file, runs_text) = (file.to_str().unwrap(), runs.to_str().unwrap());
+    let mut words = vec!["plan", file, "--runs", runs_text];
+    words.extend(more);
+    let output = Command::new(env!("CARGO_BIN_EXE_flume-bench"))
+        .args(&words)
+        .current_dir(bench)
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let plan = std::fs::read_dir(&runs)
+        .ok()
+        .and_then(|mut entries| entries.next()?.ok())
+        .and_then(|dir| {
+            for name in ["plan.html", "plan.md", "plan.csv"] {
+                assert!(dir.path().join(name).is_file(), "no {name}: {text}");
+            }
+            std::fs::read(dir.path().join("plan.json")).ok()
+        })
+        .map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
+    (output.status.code().unwrap_or(-1), text, plan)
+}
+
+#[test]
+fn a_decoy_of_known_capacity_is_found() {
+    let asked = std::env::var("FLUME_BENCH_PLAN_SEARCHES").ok();
+    let searches: u64 = asked.as_deref().map_or(1, |text| text.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let bench = directory.path();
+    for seed in 1..=searches {
+        let (code, text, plan) = if asked.is_some() {
+            search(bench, seed, &["--no-sizing"])
+        } else {
+            search(
+                &bench,
+                seed,
+                &["--no-sizing", "--probe-length", "6s", "--probes", "10"],
+            )
+        };
+        assert_eq!(code, 0, "{text}");
+        let knee = plan["knee"]["value"]["per_s"].as_u64().unwrap();
+        let off = knee.abs_diff(CAPACITY);
+        assert!(off * 20 <= CAPACITY, "{knee} instead of {CAPACITY}: {text}");
+        let probes = plan["probes"].as_array().unwrap();
+        assert!(probes.len() <= 12, "{text}");
+        // The claim is checked against the probes themselves.
+        for probe in probes {
+            let (rate, outcome) = (probe["offered_per_s"].as_u64().unwrap(), &probe["outcome"]);
+            assert!(outcome != "holds" || rate * 100 <= CAPACITY * 102, "{text}");
+            assert!(outcome != "fails" || rate * 100 >= CAPACITY * 98, "{text}");
+            assert_eq!(probe["lost"], 0, "{text}");
+        }
+        assert_eq!(plan["schema_version"], 1);
+        assert!(text.contains("The knee is at"), "{text}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_said_before_anything_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = directory.path();
+    let wrong = [
+        "--probes",
+        "20",
+        "--set",
+        "config.x=1",
+        "--under-faults",
+        "--probe-length",
+        "10ms",
+    ];
+    let (code, text, plan) = search(bench, 9, &wrong);
+    assert_eq!(code, 2, "{text}");
+    for words in ["--probes 20", "config.…", "no fault", "shorter than 1s"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert_eq!(plan, Value::Null);
+    assert!(!bench.join("plans-9").exists(), "something was left behind");
+
+    let options = ["--rate", "fast", "--outage", "3 moons", "--budget", "much"];
+    let (code, text, _) = search(bench, 9, &options);
+    assert_eq!(code, 2, "{text}");
+    for words in [
+        "--rate \"fast\"",
+        "--outage \"3 moons\"",
+        "--budget \"much\"",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let (code, text, _) = search(bench, 9, &["--budget", "1 GiB"]);
+    assert_eq!(code, 2, "a budget without a rate: {text}");
+}
