@@ -74,7 +74,7 @@ fn facts(plan: &PlanRecord) -> Vec<(&'static str, String)> {
     ];
     if let Known::Value(knee) = &plan.knee {
         let rate = |rate: &u64| format!("{} events/s", show::count(*rate));
-        facts.push(("spread of equal probes", show::ppm(knee.spread_ppm)));
+        facts.push(("spread of probes", show::ppm(knee.spread_ppm)));
         facts.push((
             "held, not held",
             format!(

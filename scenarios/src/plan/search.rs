@@ -12,8 +12,11 @@ use flume_bench_reports::record::Known;
 pub const SATURATIONS: u32 = 3;
 /// How much of the posterior the printed interval holds.
 const HELD: f64 = 0.9;
-/// After a probe that told nothing the next one is at an end of the interval that holds so much.
+/// After a probe that told nothing the next one is at an end of the interval that holds so much, …
 const BESIDE: f64 = 0.3;
+/// … or by this share away, whichever is farther: growth of 1 % is not told from none right beside
+/// it, and each such probe costs a longer one as well.
+const APART: f64 = 0.025;
 
 /// Why a probe could not be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,8 +102,8 @@ impl Search {
             let beside = known.knee(BESIDE);
             let rate = match (told, below) {
                 (true, _) => median,
-                (false, true) => beside.low,
-                (false, false) => beside.high,
+                (false, true) => beside.low.min(median * (1.0 - APART)),
+                (false, false) => beside.high.max(median * (1.0 + APART)),
             };
             let mut outcome = self.one(prober, rate, false)?;
             if outcome == Outcome::Unknown && self.number() <= self.most {
