@@ -3,11 +3,16 @@
 //! The backlog is what was due and is not yet stored, wherever it waits: in the generator, in the
 //! agent's channel, in an open file. The warm-up is cut off by MSER-5, then the rule of
 //! [`crate::capacity`] is applied to the troughs of its cycles.
+//!
+//! MSER-5 looks at the backlog less its own slope: the standard error of a ramp is smallest when next
+//! to nothing of it is left, so what grows would always be cut past the middle. A cut past the middle
+//! says that there is no steady state, and the probe is extended, unless the whole probe grows: then
+//! it does not hold either way.
 
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::{self, Growth};
-use crate::statistics::{Unable, mser};
+use crate::statistics::{Unable, mser, theil_sen::Slopes};
 
 /// With fewer samples MSER-5 finds nothing, and is left out.
 pub const LEAST_SAMPLES: usize = 300;
@@ -51,21 +56,36 @@ pub struct Movement {
 ///
 /// Too few cycles for bounds, or a value that is not finite.
 pub fn judge(samples: &[f64], step_s: f64, cycle_s: f64, offered: f64) -> Result<Movement, Unable> {
-    let cut = if samples.len() >= LEAST_SAMPLES {
-        mser::cut(samples)?
-    } else {
-        mser::Cut {
-            values: 0,
-            beyond_middle: false,
-        }
-    };
-    let kept: Vec<(f64, f64)> = samples
+    let all: Vec<(f64, f64)> = samples
         .iter()
         .enumerate()
-        .skip(cut.values)
         .map(|(i, events)| (i as f64 * step_s, *events))
         .collect();
-    let troughs = capacity::minima(&kept, cycle_s);
+    let whole = moved(&all, cycle_s, offered, 0);
+    if samples.len() < LEAST_SAMPLES {
+        return whole;
+    }
+    let slope = Slopes::of(&capacity::minima(&all, cycle_s))?.estimate();
+    let level: Vec<f64> = all.iter().map(|(t, events)| events - slope * t).collect();
+    let cut = mser::cut(&level)?;
+    let rest = moved(&all[cut.values..], cycle_s, offered, cut.values);
+    match (whole, rest) {
+        (_, Ok(rest)) if !cut.beyond_middle => Ok(rest),
+        // Growth over the whole probe needs no steady state to be seen.
+        (Ok(whole), _) if whole.trend == Trend::Growing => Ok(whole),
+        (Ok(whole), _) => Ok(Movement {
+            trend: Trend::Unknown,
+            cut_samples: cut.values as u64,
+            beyond_middle: true,
+            ..whole
+        }),
+        (Err(unable), _) => Err(unable),
+    }
+}
+
+/// The rule of [`capacity`] on what is left after a cut.
+fn moved(kept: &[(f64, f64)], cycle_s: f64, offered: f64, cut: usize) -> Result<Movement, Unable> {
+    let troughs = capacity::minima(kept, cycle_s);
     let judged = capacity::backlog(&troughs, offered);
     let (Some(slope), Some(low), Some(high)) = (judged.slope, judged.lower, judged.upper) else {
         return Err(Unable::TooFew {
@@ -84,8 +104,8 @@ pub fn judge(samples: &[f64], step_s: f64, cycle_s: f64, offered: f64) -> Result
         slope_ppm_low: ppm(low),
         slope_ppm_high: ppm(high),
         cycles: judged.cycles as u64,
-        cut_samples: cut.values as u64,
-        beyond_middle: cut.beyond_middle,
+        cut_samples: cut as u64,
+        beyond_middle: false,
     })
 }
 
@@ -144,10 +164,18 @@ mod tests {
         for value in &mut late[..260] {
             *value += 1e6;
         }
-        let Ok(found) = judge(&late, STEP, CYCLE, RATE) else {
-            return; // Too few cycles are left: that is an extension, too.
-        };
+        let found = judge(&late, STEP, CYCLE, RATE).unwrap();
         assert!(found.beyond_middle, "{found:?}");
+    }
+
+    /// A ramp without noise, the worst case for MSER-5 without the slope taken out.
+    #[test]
+    fn a_plain_ramp_grows() {
+        let ramp: Vec<f64> = (0..400).map(|i| f64::from(i) * STEP * 300.0).collect();
+        assert_eq!(
+            judge(&ramp, STEP, CYCLE, RATE).unwrap().trend,
+            Trend::Growing
+        );
     }
 
     #[test]
