@@ -64,7 +64,7 @@ fn a_decoy_of_known_capacity_is_found() {
             search(bench, seed, &["--no-sizing"])
         } else {
             search(
-                &bench,
+                bench,
                 seed,
                 &["--no-sizing", "--probe-length", "6s", "--probes", "10"],
             )
