@@ -110,6 +110,7 @@ mod tests {
         for outside in ["<script", "http://", "https://", "<img", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
+        assert!(page.contains(".pairs > div {"), "the style is no style any more");
         for heading in [
             "In short",
             "What was claimed",

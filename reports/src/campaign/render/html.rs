@@ -43,7 +43,8 @@ fn page(analysis: &Analysis<'_>) -> Value {
     let record = analysis.record;
     let identity = &record.identity;
     context! {
-        style => format!("{STYLE}{OWN_STYLE}"),
+        // Our own, and no text of the record: quotes and `>` stay what they are.
+        style => Value::from_safe_string(format!("{STYLE}{OWN_STYLE}")),
         verdict => record.verdict.as_str(),
         scenario => identity.scenario.clone(),
         started => identity.started.clone(),
