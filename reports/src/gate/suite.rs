@@ -353,7 +353,7 @@ fn of_state(result: &mut MetricResult, state: &MetricState, margin: f64, strict:
         State::Inconclusive => (
             Outcome::Inconclusive,
             format!(
-                "{by}; the pairs show neither that nor less than {}",
+                "estimated {by}; the pairs show neither that it is worse nor that it is less than {} worse",
                 percent(margin)
             ),
         ),
