@@ -88,7 +88,7 @@ fn facts(plan: &PlanRecord) -> Vec<(&'static str, String)> {
         facts.push(("faults in each probe", method.faults.join("; ")));
     }
     if !method.changed.is_empty() {
-        facts.push(("changed for this plan", method.changed.join(", ")));
+        facts.push(("changed for it", method.changed.join(", ")));
     }
     facts
 }

@@ -89,6 +89,17 @@ pub fn fill(run: &Path) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// Bytes that the agent's directory held, (seconds since t0, bytes).
+pub fn disk(run: &Path) -> Vec<(f64, u64)> {
+    Table::read(&run.join("series.csv"))
+        .ok()
+        .and_then(|table| table.points("disk_bytes"))
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(at, bytes)| Some((at as f64 / 1e6, bytes?)))
+        .collect()
+}
+
 /// Removes what only takes room once a probe is judged: the store's files and the agent's own.
 pub fn forget_bulk(run: &Path) {
     for part in ["store", "sut/data", "input"] {
