@@ -195,7 +195,7 @@ pub(crate) enum BaselineCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Campaign {
-    /// A scenario's file, or the name of a shipped one; it needs a [campaign] section
+    /// A scenario's file, or the name of a shipped one; it needs a `[campaign]` section
     pub(crate) scenario: String,
     /// How many trials (59 unless another rule is given; 59 without a failure show "below 5 %")
     #[arg(long, value_name = "N", conflicts_with_all = ["budget", "until_upper"])]
