@@ -385,7 +385,8 @@ pub struct Recovery {
     pub noticed: Span,
     /// From the last heal to the first event stored.
     pub first_stored: Span,
-    /// From the last heal until everything that was due by then and is stored at all was stored.
+    /// From the last heal until everything that was owed and due by then was stored. What of it is
+    /// lost was never stored: censored, or never where the system was dead at the end.
     pub drained: Span,
     /// From the last heal until the first of five seconds in a row whose p99 of `stored_response`
     /// is at most 1.1 times the median second before the trial's first fault.
@@ -404,6 +405,10 @@ pub struct Shrunk {
     /// Failures out of ten that a smaller schedule had to show; absent where nothing was shrunk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<u32>,
+    /// Whether the search came to its end: nothing smaller was left to try, and the fresh runs bear
+    /// the smallest out. Only then does the schedule name who is guilty.
+    #[serde(default)]
+    pub complete: bool,
     /// Runs spent in all.
     pub runs: u32,
     /// The faults of the smallest schedule.
@@ -414,7 +419,8 @@ pub struct Shrunk {
     pub rate_before: String,
     /// The rate in the smallest scenario.
     pub rate_after: String,
-    /// Fresh runs of the smallest scenario, and how many failed; absent where there were none.
+    /// How many fresh runs of the smallest scenario failed, and how many there were; absent where
+    /// there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<[u32; 2]>,
     /// The scenario file, relative to the campaign's directory; empty where none was written.
@@ -423,6 +429,20 @@ pub struct Shrunk {
     pub sentence: String,
     /// Wall time, µs.
     pub took_us: u64,
+}
+
+/// Fresh runs behind "fails 9 of 10".
+pub const FRESH_RUNS: u32 = 10;
+
+impl Shrunk {
+    /// Whether the schedule was shrunk and then failed in enough of [`FRESH_RUNS`] fresh runs.
+    #[must_use]
+    pub fn reproduced(&self) -> bool {
+        match (self.wanted, self.confirmed) {
+            (Some(wanted), Some([failing, runs])) => runs >= FRESH_RUNS && failing >= wanted,
+            _ => false,
+        }
+    }
 }
 
 /// The guarantees a campaign can contradict, in the order they are shown: key, what it says, the

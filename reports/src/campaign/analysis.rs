@@ -163,16 +163,20 @@ fn cell(record: &CampaignRecord, kind: &str, with: &[&Trial], guarantee: &str) -
             .iter()
             .any(|failure| failure.guarantee == guarantee)
     };
+    // A trial that failed otherwise and is void besides may not have been judged for this guarantee.
+    let judged = |trial: &&&Trial| trial.outcome == Outcome::Passed || trial.void.is_empty();
     let (n, failing) = (
-        with.len() as u32,
+        with.iter()
+            .filter(|trial| contradicts(trial) || judged(trial))
+            .count() as u32,
         with.iter().filter(contradicts).count() as u32,
     );
     let shrunk: Vec<&Shrunk> = record
         .shrunk
         .iter()
         .filter(|shrunk| {
-            shrunk.wanted.is_some()
-                && shrunk.confirmed.is_some_and(|[failing, _]| failing > 0)
+            shrunk.complete
+                && shrunk.reproduced()
                 && guarantee_of(&shrunk.signature.class) == guarantee
         })
         .collect();
@@ -207,7 +211,7 @@ fn cell(record: &CampaignRecord, kind: &str, with: &[&Trial], guarantee: &str) -
         ),
         (_, _, None) => (
             State::Suspected,
-            format!("contradicted in {failing} of {n}; not shrunk, so not named guilty"),
+            format!("contradicted in {failing} of {n}; not shrunk to the end, so not named guilty"),
         ),
     };
     Cell {
@@ -404,12 +408,62 @@ mod tests {
         assert_eq!(state(&record, "cut_link"), State::Cleared);
         record.shrunk[0].confirmed = Some([0, 10]);
         assert_eq!(state(&record, "kill"), State::Suspected);
+        record.shrunk[0].confirmed = Some([4, 10]);
+        assert_eq!(
+            state(&record, "kill"),
+            State::Suspected,
+            "fewer than wanted"
+        );
+        record.shrunk[0].confirmed = Some([7, 7]);
+        assert_eq!(
+            state(&record, "kill"),
+            State::Suspected,
+            "fewer than ten runs"
+        );
         record.shrunk[0].confirmed = Some([9, 10]);
+        record.shrunk[0].complete = false;
+        assert_eq!(
+            state(&record, "kill"),
+            State::Suspected,
+            "not shrunk to the end"
+        );
+        assert_eq!(state(&record, "cut_link"), State::Suspected);
+        record.shrunk[0].complete = true;
         record.shrunk[0].signature = Signature {
             class: "unpublished".into(),
             hop: String::new(),
         };
         assert_eq!(state(&record, "kill"), State::Suspected);
+    }
+
+    #[test]
+    fn a_trial_that_was_not_judged_for_a_guarantee_is_no_trial_of_it() {
+        let mut record = samples::clean(40);
+        let failing = |class: &str, guarantee: &str| crate::campaign::Failure {
+            class: class.into(),
+            guarantee: guarantee.into(),
+            ..Default::default()
+        };
+        // Five fail in liveness and could not be judged for conservation, five could.
+        for (i, trial) in record.trials.iter_mut().take(10).enumerate() {
+            trial.outcome = Outcome::Failed;
+            trial.failures = vec![failing("liveness", "comes_back")];
+            if i < 5 {
+                trial.void = vec!["the drain ended at its deadline with progress".into()];
+            }
+        }
+        let words = |record: &CampaignRecord, cell: usize| {
+            let analysis = analyse(record);
+            let kill = analysis.rows.iter().find(|row| row.kind == "kill").unwrap();
+            kill.cells[cell].words.clone()
+        };
+        assert!(words(&record, 0).starts_with("not contradicted in 35 trials, "));
+        assert!(words(&record, 1).starts_with("contradicted in 10 of 40"));
+        // A loss in a trial that is void besides contradicts all the same.
+        record.trials[0]
+            .failures
+            .push(failing("lost", "at_least_once"));
+        assert!(words(&record, 0).starts_with("contradicted in 1 of 36"));
     }
 
     #[test]

@@ -95,6 +95,33 @@ pub fn upper_ppm(failing: u32, valid: u32) -> Known<u64> {
     }
 }
 
+/// What may be claimed of the share of failing schedules: the upper bound at 95 %, in millionths; or
+/// why nothing may be.
+///
+/// With several boundaries ([`Size::UntilUpper`] with allowed failures) the number of trials depends
+/// on what they came to. The boundaries are corrected for that, and the claim is the bound they were
+/// made for; the exact bound of k and n is not, and would be too low.
+#[must_use]
+pub fn claim_ppm(plan: &Plan, tally: Tally) -> Known<u64> {
+    if tally.too_many_void() {
+        return Known::unknown("more than one trial in ten is void");
+    }
+    match &plan.size {
+        Size::UntilUpper {
+            upper_ppm,
+            boundaries,
+        } if boundaries.len() > 1 => match boundaries.get(tally.failing as usize) {
+            Some(wanted) if tally.valid() >= *wanted => Known::Value(u64::from(*upper_ppm)),
+            Some(wanted) => Known::unknown(format!(
+                "{} of the {wanted} valid trials that the rule asks for",
+                tally.valid()
+            )),
+            None => Known::unknown("more failed than the rule allows"),
+        },
+        _ => upper_ppm(tally.failing, tally.valid()),
+    }
+}
+
 /// The lower bound, in millionths, rounded down.
 #[must_use]
 pub fn lower_ppm(failing: u32, valid: u32) -> Known<u64> {
@@ -133,6 +160,9 @@ pub fn conclude(record: &mut CampaignRecord) {
     if let Some(short) = short {
         codes.push(ExitCode::Inconclusive);
         reasons.push(short);
+    } else if record.interrupted {
+        codes.push(ExitCode::Inconclusive);
+        reasons.push("It was interrupted after its last trial; --resume ends it.".into());
     }
     if codes.is_empty() {
         codes.push(ExitCode::Pass);
@@ -212,7 +242,7 @@ fn held(record: &CampaignRecord, tally: Tally) -> String {
         0 => "None".to_owned(),
         n => format!("{n}"),
     };
-    let upper = upper_ppm(tally.failing, tally.valid());
+    let upper = claim_ppm(&record.plan, tally);
     let bound = upper.value().map_or_else(String::new, |ppm| {
         format!(
             ": with 95 % confidence fewer than {} of the schedules drawn from this menu fail",
@@ -361,6 +391,60 @@ mod tests {
         assert_eq!(lenient.next(&trials("ppfppp"), 0), None);
         assert_eq!(lenient.next(&trials("pff"), 0), None);
         assert_eq!(lenient.next(&trials("ppp"), 0), None);
+    }
+
+    #[test]
+    fn what_was_stopped_by_its_results_claims_what_it_was_corrected_for() {
+        let until = |boundaries: &[u32]| Size::UntilUpper {
+            upper_ppm: 50_000,
+            boundaries: boundaries.to_vec(),
+        };
+        let passing = |n: usize| "p".repeat(n);
+        let several = concluded(until(&[72, 109, 141]), 2, &passing(72));
+        assert_eq!(several.exit_code, ExitCode::Pass);
+        assert!(
+            several.reasons[0].contains("fewer than 5 %"),
+            "{:?}",
+            several.reasons
+        );
+        let one = concluded(until(&[72, 109, 141]), 2, &(passing(108) + "f"));
+        assert!(
+            one.reasons[0].contains("fewer than 5 %"),
+            "{:?}",
+            one.reasons
+        );
+        let single = concluded(until(&[59]), 0, &passing(59));
+        assert!(single.reasons[0].contains("fewer than 4.96 %"));
+        // Short of its boundary, or past the last one, it claims nothing.
+        let claim = |outcomes: &str| {
+            let record = concluded(until(&[72, 109, 141]), 2, outcomes);
+            claim_ppm(&record.plan, Tally::of(&record.trials))
+        };
+        assert!(claim(&passing(71)).value().is_none());
+        assert!(claim(&(passing(140) + "fff")).value().is_none());
+    }
+
+    #[test]
+    fn too_many_void_trials_claim_nothing() {
+        let record = concluded(fixed(10), 0, "ppppppppvv");
+        let claim = claim_ppm(&record.plan, Tally::of(&record.trials));
+        assert!(claim.reason().unwrap().contains("void"));
+    }
+
+    #[test]
+    fn what_is_interrupted_passes_nothing() {
+        let interrupted = |allow: u32, outcomes: &str| {
+            let mut record = concluded(fixed(10), allow, outcomes);
+            record.interrupted = true;
+            conclude(&mut record);
+            (record.exit_code, record.reasons)
+        };
+        // All trials done, one of them failing as it may: the shrinker was interrupted.
+        let (code, reasons) = interrupted(1, "pppppppppf");
+        assert_eq!(code, ExitCode::Inconclusive);
+        assert!(reasons[0].contains("interrupted"), "{reasons:?}");
+        assert_eq!(interrupted(0, "ppp").0, ExitCode::Inconclusive);
+        assert_eq!(interrupted(0, "pppppppppf").0, ExitCode::Missed);
     }
 
     #[test]

@@ -91,6 +91,46 @@ mod tests {
     }
 
     #[test]
+    fn an_inconclusive_campaign_does_not_look_green() {
+        let mut record = samples::clean(20);
+        for trial in record.trials.iter_mut().take(4) {
+            trial.outcome = crate::campaign::Outcome::Void;
+        }
+        crate::campaign::conclude::conclude(&mut record);
+        assert_eq!(record.verdict, crate::verdict::Verdict::Inconclusive);
+        let junit = text(&record, "junit");
+        let guarantees = junit.split("</testsuite>").next().unwrap();
+        assert_eq!(guarantees.matches("<testcase").count(), 2);
+        assert_eq!(guarantees.matches("<skipped").count(), 2, "{guarantees}");
+        for format in ["html", "markdown", "terminal"] {
+            let shown = text(&record, format)
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            assert!(!shown.contains("No promise was broken"), "{format}");
+            assert!(shown.contains("no upper bound"), "{format}: {shown}");
+            assert!(!shown.contains("upper bound 1"), "{format}");
+        }
+        for trial in &mut record.trials {
+            trial.outcome = crate::campaign::Outcome::Void;
+        }
+        crate::campaign::conclude::conclude(&mut record);
+        let shown = text(&record, "markdown");
+        assert!(
+            shown.contains("None of these runs shows anything"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_no_fresh_run_bears_out_is_not_announced() {
+        let mut record = samples::losing();
+        assert!(text(&record, "markdown").contains("The smallest way found"));
+        record.shrunk[0].confirmed = Some([0, 10]);
+        assert!(!text(&record, "markdown").contains("The smallest way found"));
+    }
+
+    #[test]
     fn text_fits_its_width_and_markup_is_escaped() {
         let mut record = samples::losing();
         record.identity.scenario = "<script>alert(1)</script>".into();

@@ -9,7 +9,7 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::words;
 use crate::campaign::analysis::{Analysis, Part, State};
-use crate::campaign::conclude::{lower_ppm, percent_down, percent_up, upper_ppm};
+use crate::campaign::conclude::{claim_ppm, lower_ppm, percent_down, percent_up};
 use crate::campaign::{Outcome, Place, Strike, Trial};
 use crate::format::Error;
 use crate::record::Known;
@@ -81,12 +81,12 @@ fn page(analysis: &Analysis<'_>) -> Value {
 /// The four figures at the top.
 fn figures(analysis: &Analysis<'_>) -> Vec<Value> {
     let tally = analysis.tally;
-    let upper = upper_ppm(tally.failing, tally.valid());
+    let upper = claim_ppm(&analysis.record.plan, tally);
     vec![
         context! { name => "failing trials", value => count(u64::from(tally.failing)), unit => format!("of {} valid", tally.valid()),
         line => format!("{} void, {} tried", tally.void, tally.tried), alarm => tally.failing > analysis.record.plan.allow_failures },
         context! { name => "can be failing at most", value => upper.value().map_or_else(|| "unknown".into(), |ppm| percent_up(*ppm)),
-        unit => "", line => "one-sided, 95 %, exact", alarm => false },
+        unit => "", line => upper.reason().map_or_else(|| words::rule(&analysis.record.plan).to_owned(), str::to_owned), alarm => false },
         context! { name => "events lost", value => count(analysis.lost), unit => "",
         line => format!("of {} owed, over all trials", count(analysis.owed)), alarm => analysis.lost > 0 },
         context! { name => "backlog drained", value => drained(analysis), unit => "",
@@ -290,20 +290,32 @@ fn part((i, part): (usize, &Part)) -> Value {
 /// What the bounds mean.
 fn sure(analysis: &Analysis<'_>) -> Vec<String> {
     let tally = analysis.tally;
-    let (upper, lower) = (
-        upper_ppm(tally.failing, tally.valid()),
-        lower_ppm(tally.failing, tally.valid()),
+    let plan = &analysis.record.plan;
+    let lower = lower_ppm(tally.failing, tally.valid());
+    let above = lower
+        .value()
+        .filter(|_| tally.failing > 0)
+        .map_or_else(String::new, |lower| {
+            format!(
+                " With the same confidence it is above {} (exact one-sided Clopper–Pearson bound).",
+                percent_down(*lower)
+            )
+        });
+    let failed = format!(
+        "{} of {} valid trials failed.",
+        tally.failing,
+        tally.valid()
     );
-    let mut all = Vec::new();
-    if let (Some(upper), Some(lower)) = (upper.value(), lower.value()) {
-        all.push(format!(
-            "{} of {} valid trials failed. For schedules drawn from this menu, the share that fails is below {} with 95 % confidence{}: exact one-sided Clopper–Pearson bounds.",
-            tally.failing,
-            tally.valid(),
-            percent_up(*upper),
-            if tally.failing > 0 { format!(" (and, by the other bound, above {})", percent_down(*lower)) } else { String::new() }
-        ));
-    }
+    let mut all = vec![match claim_ppm(plan, tally) {
+        Known::Value(upper) => format!(
+            "{failed} For schedules drawn from this menu, the share that fails is below {} with 95 % confidence ({}).{above}",
+            percent_up(upper),
+            words::rule(plan)
+        ),
+        Known::Unknown(why) => {
+            format!("{failed} No upper bound for the share that fails is given: {why}.{above}")
+        }
+    }];
     all.push("A trial is one observation, however many events went through it: the events of a trial stand or fall together, so their number says nothing about the share of runs that fail.".into());
     all.push("Each kind of fault was left out of about half of the trials, so less is known of each kind than of the whole; the table above gives the bound for each.".into());
     if tally.void > 0 {

@@ -1,8 +1,10 @@
-//! JUnit XML: a suite with a case a guarantee, and one with a case a trial; void trials are skipped.
+//! JUnit XML: a suite with a case a guarantee, and one with a case a trial; void trials are skipped,
+//! and so are, in an inconclusive campaign, all guarantees that were not contradicted.
 
 use super::words;
 use crate::campaign::Outcome;
 use crate::campaign::analysis::{Analysis, State};
+use crate::verdict::Verdict;
 
 fn escape(text: &str) -> String {
     let mut out = String::new();
@@ -85,10 +87,17 @@ fn guarantee(analysis: &Analysis<'_>, key: &str) -> Case {
         .iter()
         .flat_map(|row| &row.cells)
         .any(|cell| cell.guarantee == key && cell.state != State::Untried);
+    let skipped = if record.verdict == Verdict::Inconclusive {
+        let why = record.reasons.first();
+        Some(why.map_or_else(|| "inconclusive".to_owned(), Clone::clone))
+    } else {
+        (failing.is_empty() && !tried).then(|| "no valid trial tried it".to_owned())
+    };
+    let too_many = analysis.tally.failing > record.plan.allow_failures;
     Case {
         name: Analysis::guarantee(key).to_owned(),
         seconds: 0.0,
-        failed: (failing.len() as u32 > record.plan.allow_failures).then(|| {
+        failed: (!failing.is_empty() && too_many).then(|| {
             format!(
                 "contradicted in trial {}; smallest: {} {}",
                 failing.join(", "),
@@ -96,7 +105,7 @@ fn guarantee(analysis: &Analysis<'_>, key: &str) -> Case {
                 sentences.join("; ")
             )
         }),
-        skipped: (failing.is_empty() && !tried).then(|| "no valid trial tried it".to_owned()),
+        skipped,
     }
 }
 

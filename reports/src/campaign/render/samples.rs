@@ -115,6 +115,7 @@ pub(in crate::campaign) fn losing() -> CampaignRecord {
         },
         replays: [9, 10],
         wanted: Some(5),
+        complete: true,
         runs: 41,
         schedule: vec![strike("kill", "agent")],
         faults_before: 2,

@@ -2,8 +2,9 @@
 //! channel is.
 
 use crate::campaign::analysis::Analysis;
-use crate::campaign::conclude::{lower_ppm, percent_down, percent_up, upper_ppm};
-use crate::campaign::{Outcome, Size, Trial};
+use crate::campaign::conclude::{claim_ppm, lower_ppm, percent_down, percent_up};
+use crate::campaign::{Outcome, Plan, Size, Trial};
+use crate::record::Known;
 use crate::show::{count, duration, plural};
 use crate::verdict::Verdict;
 
@@ -18,6 +19,11 @@ pub(super) fn summary(analysis: &Analysis<'_>) -> Vec<String> {
     )];
     let owed = count(analysis.owed);
     sentences.push(match (tally.failing, analysis.lost) {
+        (0, _) if tally.valid() == 0 => "None of these runs shows anything: each was interrupted, or could not be judged, or nothing was seen to break in it.".into(),
+        (0, _) if record.verdict == Verdict::Inconclusive => format!(
+            "In {} that can be judged no promise was seen broken, which does not show that none is.",
+            runs(tally.valid())
+        ),
         (0, _) => format!("No promise was broken: of {owed} records that it had promised to deliver, {} lost.", none(analysis.lost)),
         (failing, 0) => format!("None of {owed} promised records is lost, but in {failing} of {} something else was missed.", runs(tally.valid())),
         (failing, lost) => format!(
@@ -42,13 +48,13 @@ pub(super) fn summary(analysis: &Analysis<'_>) -> Vec<String> {
                 percent_down(*ppm)
             ));
         }
-    } else if let Some(ppm) = upper_ppm(tally.failing, tally.valid()).value() {
+    } else if let Some(ppm) = claim_ppm(&record.plan, tally).value() {
         sentences.push(format!(
             "With 95 % confidence, fewer than {} of all runs drawn in the same way would fail. That is said of these faults, this load and this machine, and of nothing else.",
             percent_up(*ppm)
         ));
     }
-    if let Some(shrunk) = record.shrunk.iter().find(|shrunk| shrunk.wanted.is_some()) {
+    if let Some(shrunk) = record.shrunk.iter().find(|shrunk| shrunk.reproduced()) {
         sentences.push(format!(
             "The smallest way found to make it fail: {}. It is kept as {}.",
             shrunk.sentence, shrunk.file
@@ -141,13 +147,10 @@ pub(super) fn size(analysis: &Analysis<'_>) -> String {
 /// k of n, in one line.
 pub(super) fn k_of_n(analysis: &Analysis<'_>) -> String {
     let tally = analysis.tally;
-    let upper = upper_ppm(tally.failing, tally.valid());
-    let bound = match upper.value() {
-        Some(ppm) => format!(
-            "; upper bound {} (one-sided, 95 %, Clopper–Pearson)",
-            percent_up(*ppm)
-        ),
-        None => String::new(),
+    let plan = &analysis.record.plan;
+    let bound = match claim_ppm(plan, tally) {
+        Known::Value(ppm) => format!("; upper bound {} ({})", percent_up(ppm), rule(plan)),
+        Known::Unknown(why) => format!("; no upper bound: {why}"),
     };
     format!(
         "{} failing of {} valid, {} void of {} tried{bound}",
@@ -156,6 +159,16 @@ pub(super) fn k_of_n(analysis: &Analysis<'_>) -> String {
         tally.void,
         tally.tried
     )
+}
+
+/// Where an upper bound comes from.
+pub(super) fn rule(plan: &Plan) -> &'static str {
+    match &plan.size {
+        Size::UntilUpper { boundaries, .. } if boundaries.len() > 1 => {
+            "one-sided, 95 %, by boundaries corrected for stopping at a result"
+        }
+        _ => "one-sided, 95 %, exact Clopper–Pearson",
+    }
 }
 
 /// What a trial came to, in one cell.
