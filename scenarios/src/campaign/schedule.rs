@@ -233,7 +233,7 @@ fn fits(faults: &[Drawn], new: &Drawn, max_overlap: usize) -> bool {
 }
 
 /// The text of a scenario with these faults instead of its own, the campaign's phases, that seed,
-/// and, where given, that rate.
+/// and, where given, that rate; a rate that grows keeps its shape.
 ///
 /// # Errors
 /// When the scenario's own text cannot be changed, which only a defect of ours can cause.
@@ -257,8 +257,9 @@ pub fn text_of(
     document["phases"]["drain_deadline"] = toml_edit::value(show_duration(phases.drain_deadline));
     if let Some(rate) = rate {
         document["load"]["rate"] = toml_edit::value(show_rate(rate));
-        if let Some(load) = document["load"].as_table_like_mut() {
-            load.remove("ramp_to");
+        if let Some(ramp_to) = scenario.load.ramp_to {
+            let scaled = ramp_to * rate / scenario.load.rate;
+            document["load"]["ramp_to"] = toml_edit::value(show_rate(scaled));
         }
     }
     let mut array = toml_edit::ArrayOfTables::new();
@@ -396,6 +397,21 @@ mod tests {
             2,
             4
         )));
+    }
+
+    #[test]
+    fn a_rate_that_grows_keeps_its_shape() {
+        let text = "seed = 7\n[sut]\ndriver = \"decoy\"\n[load]\ninto = \"netcat\"\nrate = \"1000/s\"\nramp_to = \"3000/s\"\n[store]\nkind = \"files\"\n[phases]\nsteady = \"10s\"\n[objectives]\nlost = 0\n[campaign]\nsteady = \"4s\"\n[[campaign.menu]]\nkind = \"kill\"\ntargets = [\"agent\"]\nat = [\"1s\", \"2s\"]\nfor = [\"500ms\", \"1s\"]\n";
+        let path = std::path::Path::new("x.toml");
+        let scenario = load_text(path, text).unwrap();
+        let campaign = scenario.campaign.as_ref().unwrap();
+        let load = |rate: Option<f64>| {
+            let made = text_of(&scenario, campaign, &[], 1, rate).unwrap();
+            let load = load_text(path, &made).unwrap().load;
+            (load.rate, load.ramp_to)
+        };
+        assert_eq!(load(None), (1000.0, Some(3000.0)));
+        assert_eq!(load(Some(500.0)), (500.0, Some(1500.0)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::schedule::Drawn;
 
 /// Runs behind each answer.
-pub const RUNS: u32 = 10;
+pub const RUNS: u32 = flume_bench_reports::campaign::FRESH_RUNS;
 /// The fewest failures of [`RUNS`] that are shrunk, and the least r.
 pub const LEAST: u32 = 3;
 /// No fault is made shorter than this.
@@ -43,6 +43,9 @@ pub trait Replay {
 
     /// A smaller schedule that fails, the best so far.
     fn improved(&mut self, candidate: &Candidate);
+
+    /// From now on the budget must leave room for so many runs after each.
+    fn reserve(&mut self, runs: u32);
 }
 
 /// What it came to.
@@ -52,15 +55,104 @@ pub struct Shrunk {
     pub smallest: Candidate,
     /// Whether nothing smaller was left to try; otherwise the budget ended it.
     pub complete: bool,
+    /// The failing schedule as it was, and each that was the best for a time, the smallest last.
+    pub bests: Vec<Candidate>,
 }
 
-/// How many of `runs` runs fail; `None` when the budget ended before.
-pub fn count(replay: &mut impl Replay, candidate: &Candidate, runs: u32) -> Option<u32> {
+/// How a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The budget ended before the schedule had been replayed [`RUNS`] times.
+    NotReplayed,
+    /// It fails too seldom to tell a culprit.
+    TooSeldom,
+    /// Nothing smaller fails, and the fresh runs bear the smallest out.
+    Complete,
+    /// The fresh runs bear out the best so far; the budget ended the search.
+    BestSoFar,
+    /// The budget ended before [`RUNS`] fresh runs.
+    NotConfirmed,
+    /// The smallest found failed in too few fresh runs: so many. An earlier one is handed back, which
+    /// was borne out, or the schedule as it was, which was not tried afresh.
+    NotReproduced(u32),
+}
+
+/// What a whole search came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Searched {
+    /// The smallest schedule that was borne out, or else the best there is.
+    pub smallest: Candidate,
+    /// How many of the replays of the schedule as it was failed.
+    pub k: u32,
+    /// How many replays of it there were.
+    pub replayed: u32,
+    /// Failures of [`RUNS`] that a smaller one had to show, where it was shrunk at all.
+    pub wanted: Option<u32>,
+    /// Fresh runs of `smallest`: how many failed, how many there were.
+    pub confirmed: Option<[u32; 2]>,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// Runs a schedule [`RUNS`] times: how many runs failed, and how many there were in the budget.
+pub fn count(replay: &mut impl Replay, candidate: &Candidate) -> [u32; 2] {
     let mut failing = 0;
-    for _ in 0..runs {
-        failing += u32::from(replay.replay(candidate)?);
+    for done in 0..RUNS {
+        match replay.replay(candidate) {
+            Some(fails) => failing += u32::from(fails),
+            None => return [failing, done],
+        }
     }
-    Some(failing)
+    [failing, RUNS]
+}
+
+/// Replays, shrinks, and bears out what is left in fresh runs. The last [`RUNS`] runs are kept back
+/// from the first replay on. Where the smallest is not borne out, the one before it is tried, and so
+/// on, as long as the budget lasts.
+pub fn search(replay: &mut impl Replay, failing: &Candidate) -> Searched {
+    replay.reserve(RUNS);
+    let [k, replayed] = count(replay, failing);
+    let unshrunk = |ended| Searched {
+        smallest: failing.clone(),
+        k,
+        replayed,
+        wanted: None,
+        confirmed: None,
+        ended,
+    };
+    if replayed < RUNS {
+        return unshrunk(Ended::NotReplayed);
+    }
+    if k < LEAST {
+        return unshrunk(Ended::TooSeldom);
+    }
+    let wanted = wanted(k);
+    let shrunk = shrink(replay, failing, wanted);
+    replay.reserve(0);
+    let mut first = None;
+    for candidate in shrunk.bests.iter().rev() {
+        let [failed, fresh] = count(replay, candidate);
+        let searched = |ended| Searched {
+            smallest: candidate.clone(),
+            wanted: Some(wanted),
+            confirmed: (fresh > 0).then_some([failed, fresh]),
+            ..unshrunk(ended)
+        };
+        let borne_out = fresh == RUNS && failed >= wanted;
+        match first {
+            None if borne_out && shrunk.complete => return searched(Ended::Complete),
+            None if borne_out => return searched(Ended::BestSoFar),
+            None if fresh < RUNS => return searched(Ended::NotConfirmed),
+            None => first = Some(failed),
+            Some(first) if borne_out => return searched(Ended::NotReproduced(first)),
+            Some(_) if fresh < RUNS => break,
+            Some(_) => {}
+        }
+    }
+    Searched {
+        wanted: Some(wanted),
+        ..unshrunk(Ended::NotReproduced(first.unwrap_or(0)))
+    }
 }
 
 /// r for a schedule of which k of [`RUNS`] runs fail.
@@ -75,11 +167,13 @@ pub fn shrink(replay: &mut impl Replay, failing: &Candidate, wanted: u32) -> Shr
         replay,
         wanted,
         best: failing.clone(),
+        bests: vec![failing.clone()],
     };
     let complete = search.all().is_some();
     Shrunk {
         smallest: search.best,
         complete,
+        bests: search.bests,
     }
 }
 
@@ -87,6 +181,7 @@ struct Search<'a, R> {
     replay: &'a mut R,
     wanted: u32,
     best: Candidate,
+    bests: Vec<Candidate>,
 }
 
 impl<R: Replay> Search<'_, R> {
@@ -108,6 +203,7 @@ impl<R: Replay> Search<'_, R> {
         let fails = failing >= self.wanted;
         if fails {
             self.best = candidate.clone();
+            self.bests.push(candidate.clone());
             self.replay.improved(candidate);
         }
         Some(fails)
@@ -198,15 +294,21 @@ mod tests {
         least: (Duration, f64),
         runs: u32,
         budget: u32,
+        reserved: u32,
+        /// From this run on nothing fails any more.
+        heals: u32,
         improved: Vec<Candidate>,
     }
 
     impl Replay for Simulated {
         fn replay(&mut self, candidate: &Candidate) -> Option<bool> {
-            if self.runs == self.budget {
+            if self.runs + self.reserved >= self.budget {
                 return None;
             }
             self.runs += 1;
+            if self.runs > self.heals {
+                return Some(false);
+            }
             let there = |name: &String| {
                 candidate
                     .faults
@@ -220,6 +322,10 @@ mod tests {
 
         fn improved(&mut self, candidate: &Candidate) {
             self.improved.push(candidate.clone());
+        }
+
+        fn reserve(&mut self, runs: u32) {
+            self.reserved = runs;
         }
     }
 
@@ -256,6 +362,8 @@ mod tests {
             least: (Duration::ZERO, 0.0),
             runs: 0,
             budget: u32::MAX,
+            reserved: 0,
+            heals: u32::MAX,
             improved: Vec::new(),
         }
     }
@@ -267,7 +375,7 @@ mod tests {
         for seed in 0..1000 {
             let mut world = simulated(seed, culprits, q, b);
             let failing = schedule(8);
-            let k = count(&mut world, &failing, RUNS).unwrap();
+            let [k, _] = count(&mut world, &failing);
             if k < LEAST {
                 continue;
             }
@@ -344,6 +452,43 @@ mod tests {
     }
 
     #[test]
+    fn the_last_ten_runs_are_kept_back_from_the_first_replay_on() {
+        let mut world = simulated(2, 1, 1.0, 0.0);
+        world.budget = 15;
+        let searched = search(&mut world, &schedule(8));
+        assert_eq!(searched.ended, Ended::NotReplayed);
+        assert_eq!((searched.k, searched.replayed), (5, 5));
+        for budget in 20..120 {
+            let mut world = simulated(2, 1, 1.0, 0.0);
+            world.budget = budget;
+            let searched = search(&mut world, &schedule(8));
+            assert_eq!(searched.confirmed, Some([10, 10]), "{budget}");
+            let complete = searched.ended == Ended::Complete;
+            assert!(complete || searched.ended == Ended::BestSoFar);
+            assert!(!complete || searched.smallest.faults.len() == 1);
+        }
+    }
+
+    #[test]
+    fn what_fresh_runs_do_not_bear_out_is_not_handed_back() {
+        let mut whole = simulated(2, 1, 1.0, 0.0);
+        let searched = search(&mut whole, &schedule(8));
+        assert_eq!(searched.ended, Ended::Complete);
+        // The same world, in which nothing fails any more once the fresh runs begin.
+        let mut world = simulated(2, 1, 1.0, 0.0);
+        world.heals = whole.runs - RUNS;
+        let failing = schedule(8);
+        let searched = search(&mut world, &failing);
+        assert_eq!(searched.ended, Ended::NotReproduced(0));
+        assert_eq!(searched.smallest, failing);
+        assert_eq!(searched.confirmed, None);
+        // Two fresh runs fail and no more: fewer than r, so the one before is tried.
+        let mut world = simulated(2, 1, 1.0, 0.0);
+        world.heals = whole.runs - RUNS + 2;
+        assert_eq!(search(&mut world, &failing).ended, Ended::NotReproduced(2));
+    }
+
+    #[test]
     fn questions_end_as_soon_as_they_are_answered() {
         let mut world = simulated(3, 1, 1.0, 0.0);
         let one = Candidate {
@@ -357,6 +502,7 @@ mod tests {
         let mut search = Search {
             wanted: 5,
             best: one.clone(),
+            bests: Vec::new(),
             replay: &mut world,
         };
         assert_eq!(search.fails(&one), Some(true));

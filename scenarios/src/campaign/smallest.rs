@@ -2,6 +2,9 @@
 //!
 //! One search a signature (class, hop), for the first trial that failed so, at most [`SIGNATURES`].
 //! Of the budget, what ten runs take is kept back for the last ten, from which "fails 9 of 10" comes.
+//!
+//! A replay that was interrupted, or in which the harness failed, is no answer. A search that ends so
+//! is not noted, so that `--resume` does it again; its best so far stays as a file.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -10,15 +13,19 @@ use std::time::{Duration, Instant};
 use flume_bench_reports::campaign::{
     CampaignRecord, GUARANTEES, Outcome, Shrunk, Signature, Strike, Trial,
 };
+use flume_bench_reports::record::RunRecord;
+use flume_bench_reports::verdict::ExitCode;
 
 use super::Work;
 use super::schedule::{Drawn, draw, show_rate, text_of, trial_seed};
-use super::shrink::{self, Candidate, LEAST, RUNS, Replay};
+use super::shrink::{self, Candidate, Ended, RUNS, Replay, Searched};
 use super::trial::{self, Assignment};
 use crate::runner::Options;
 
 /// Signatures that are shrunk in one campaign.
 const SIGNATURES: usize = 3;
+/// So many replays in a row in which the harness failed end a search.
+const SPOILED: u32 = 3;
 
 /// Finds the smallest scenario of each signature, the gravest first, each within its share of the
 /// budget that is left.
@@ -32,7 +39,16 @@ pub(super) fn find(work: &Work<'_>, budget: Duration) {
         }
         let file = format!("smallest-{}.toml", work.state().record.shrunk.len() + 1);
         let share = deadline.saturating_duration_since(Instant::now()) / (left - i as u32);
-        let shrunk = one(work, &trial, signature, file, Instant::now() + share);
+        let shrunk = match one(work, &trial, signature, file, Instant::now() + share) {
+            Ok(shrunk) => shrunk,
+            Err(why) => {
+                (work.say)(&format!(
+                    "trial {}: the search for the smallest scenario was given up, --resume does it again: {why}",
+                    trial.number
+                ));
+                return;
+            }
+        };
         (work.say)(&format!("trial {}: {}", trial.number, shrunk.sentence));
         let mut state = work.state();
         state.record.shrunk.push(shrunk);
@@ -81,25 +97,86 @@ struct Runs<'a> {
     runs: u32,
     /// The directory of a run that failed, which is kept.
     shown: Option<PathBuf>,
+    /// Why the latest replay was no answer.
+    spoiled: Option<String>,
+    /// Why no more is to be tried.
     error: Option<String>,
 }
 
 impl Replay for Runs<'_> {
     fn replay(&mut self, candidate: &Candidate) -> Option<bool> {
-        let needed = self.longest * (self.reserved + 1);
-        if Instant::now() + needed > self.deadline
-            || self.options.interrupted.load(Ordering::Relaxed)
-            || self.error.is_some()
-        {
-            return None;
+        for _ in 0..SPOILED {
+            let needed = self.longest * (self.reserved + 1);
+            if Instant::now() + needed > self.deadline
+                || self.options.interrupted.load(Ordering::Relaxed)
+                || self.error.is_some()
+            {
+                return None;
+            }
+            match self.once(candidate) {
+                Ok(fails) => {
+                    self.spoiled = None;
+                    return Some(fails);
+                }
+                Err(Spoiled::Interrupted) => return None,
+                Err(Spoiled::Harness(why)) => self.spoiled = Some(why),
+            }
         }
+        self.error = self.spoiled.take();
+        None
+    }
+
+    fn improved(&mut self, candidate: &Candidate) {
+        (self.work.say)(&format!(
+            "  fails with {} at {}",
+            describe(&candidate.faults),
+            show_rate(candidate.rate)
+        ));
+        self.write(
+            candidate,
+            "The best so far: the search had not ended.",
+            false,
+        );
+    }
+
+    fn reserve(&mut self, runs: u32) {
+        self.reserved = runs;
+    }
+}
+
+/// Why a replay is no answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Spoiled {
+    Interrupted,
+    Harness(String),
+}
+
+/// Whether a run failed in the way that is looked for.
+fn answer(trial: &Trial, record: &RunRecord, signature: &Signature) -> Result<bool, Spoiled> {
+    if record.interrupted {
+        return Err(Spoiled::Interrupted);
+    }
+    let fails = trial
+        .failures
+        .iter()
+        .any(|failure| failure.signature() == *signature);
+    if !fails && record.exit_code == ExitCode::HarnessFailed {
+        let why = record.reasons.first().cloned();
+        return Err(Spoiled::Harness(why.unwrap_or_default()));
+    }
+    Ok(fails)
+}
+
+impl Runs<'_> {
+    /// One run.
+    fn once(&mut self, candidate: &Candidate) -> Result<bool, Spoiled> {
         self.runs += 1;
         let began = Instant::now();
         let assignment = Assignment {
             number: 0,
             seed: trial_seed(self.trial.seed.0, self.runs),
             faults: &candidate.faults,
-            rate: Some(candidate.rate),
+            rate: self.rate(candidate),
         };
         let ran = trial::run(
             self.work.scenario,
@@ -109,28 +186,21 @@ impl Replay for Runs<'_> {
         );
         self.longest = self.longest.max(began.elapsed());
         match ran {
-            Ok((trial, _)) => {
-                let fails = trial
-                    .failures
-                    .iter()
-                    .any(|failure| &failure.signature() == self.signature);
-                self.keep_one(self.options.runs.join(&trial.run), fails);
-                Some(fails)
+            Ok((trial, record)) => {
+                let answer = answer(&trial, &record, self.signature);
+                self.keep_one(self.options.runs.join(&trial.run), answer == Ok(true));
+                answer
             }
             Err(problems) => {
-                self.error = problems.first().map(ToString::to_string);
-                None
+                let why = problems.first().map(ToString::to_string);
+                Err(Spoiled::Harness(why.unwrap_or_default()))
             }
         }
     }
 
-    fn improved(&mut self, candidate: &Candidate) {
-        (self.work.say)(&format!(
-            "  fails with {} at {}",
-            describe(&candidate.faults),
-            show_rate(candidate.rate)
-        ));
-        self.write(candidate, "The best so far: the search had not ended.");
+    /// The rate where it is another than the scenario's.
+    fn rate(&self, candidate: &Candidate) -> Option<f64> {
+        (candidate.rate != self.work.scenario.load.rate).then_some(candidate.rate)
     }
 }
 
@@ -159,21 +229,27 @@ impl Runs<'_> {
         }
     }
 
-    /// Writes a scenario file, with its configuration beside it.
-    fn write(&mut self, candidate: &Candidate, remark: &str) {
-        if let Err(error) = self.try_write(candidate, remark) {
+    /// Writes a scenario file, with its configuration beside it. It says that it fails only where
+    /// fresh runs bear that out.
+    fn write(&mut self, candidate: &Candidate, remark: &str, borne_out: bool) {
+        if let Err(error) = self.try_write(candidate, remark, borne_out) {
             (self.work.say)(&error);
         }
     }
 
-    fn try_write(&self, candidate: &Candidate, remark: &str) -> Result<(), String> {
+    fn try_write(
+        &self,
+        candidate: &Candidate,
+        remark: &str,
+        borne_out: bool,
+    ) -> Result<(), String> {
         let scenario = self.work.scenario;
         let text = text_of(
             scenario,
             self.work.campaign,
             &candidate.faults,
             trial_seed(self.trial.seed.0, 1),
-            Some(candidate.rate),
+            self.rate(candidate),
         )?;
         let mut document: toml_edit::DocumentMut =
             text.parse().map_err(|error| format!("{error}"))?;
@@ -197,11 +273,14 @@ impl Runs<'_> {
             "" => String::new(),
             hop => format!(" in the {hop}"),
         };
+        let expect = if borne_out {
+            format!("#\n# expect {}: exit 1\n", scenario.sut.driver.name())
+        } else {
+            String::new()
+        };
         let head = format!(
-            "# The smallest scenario found that fails as trial {} of the campaign did ({}{hop}).\n# {remark}\n#\n# expect {}: exit 1\n",
-            self.trial.number,
-            self.signature.class,
-            scenario.sut.driver.name(),
+            "# The smallest scenario found that fails as trial {} of the campaign did ({}{hop}).\n# {remark}\n{expect}",
+            self.trial.number, self.signature.class,
         );
         let body = document.to_string();
         // The comments at the head of the scenario are about the scenario.
@@ -221,7 +300,7 @@ fn one(
     signature: Signature,
     file: String,
     deadline: Instant,
-) -> Shrunk {
+) -> Result<Shrunk, String> {
     let began = Instant::now();
     let failing = Candidate {
         faults: draw(work.campaign, trial.seed.0),
@@ -245,16 +324,25 @@ fn one(
         longest: Duration::from_micros(trial.took_us),
         runs: 0,
         shown: None,
+        spoiled: None,
         error: None,
     };
-    runs.write(&failing, "Its schedule as it was: it has not been shrunk.");
-    let searched = search(&mut runs, &failing);
+    runs.write(
+        &failing,
+        "Its schedule as it was: it has not been shrunk.",
+        false,
+    );
+    let searched = shrink::search(&mut runs, &failing);
+    if work.interrupted() {
+        return Err("it was interrupted".into());
+    }
+    if let Some(error) = runs.error.take() {
+        return Err(error);
+    }
+    let sentence = sentence(&searched);
     let (schedule, rate) = (planned(&searched.smallest.faults), searched.smallest.rate);
     let runs_spent = runs.runs;
-    if let Some(error) = &runs.error {
-        (work.say)(error);
-    }
-    Shrunk {
+    let shrunk = Shrunk {
         trial: trial.number,
         replays: [searched.k, searched.replayed],
         wanted: searched.wanted,
@@ -264,11 +352,15 @@ fn one(
         rate_before: show_rate(failing.rate),
         rate_after: show_rate(rate),
         confirmed: searched.confirmed,
-        sentence: searched.sentence,
+        complete: searched.ended == Ended::Complete,
+        sentence,
         took_us: began.elapsed().as_micros() as u64,
-        signature,
-        file,
-    }
+        signature: signature.clone(),
+        file: file.clone(),
+    };
+    let remark = format!("What came of it: {}.", shrunk.sentence);
+    runs.write(&searched.smallest, &remark, shrunk.reproduced());
+    Ok(shrunk)
 }
 
 fn planned(faults: &[Drawn]) -> Vec<Strike> {
@@ -279,75 +371,120 @@ fn planned(faults: &[Drawn]) -> Vec<Strike> {
         .collect()
 }
 
-/// What a search came to.
-struct Searched {
-    smallest: Candidate,
-    k: u32,
-    replayed: u32,
-    wanted: Option<u32>,
-    confirmed: Option<[u32; 2]>,
-    sentence: String,
+/// How a search ended, as a sentence.
+fn sentence(searched: &Searched) -> String {
+    let (k, replayed) = (searched.k, searched.replayed);
+    let what = format!(
+        "with {} at {}",
+        describe(&searched.smallest.faults),
+        show_rate(searched.smallest.rate)
+    );
+    let fails = searched
+        .confirmed
+        .map(|[failed, fresh]| format!("fails {failed} of {fresh} fresh runs {what}"));
+    match (searched.ended, fails) {
+        (Ended::NotReplayed, _) => format!(
+            "fails {k} of {replayed}, not shrunk: the budget ended before {RUNS} replays, with {RUNS} runs kept back to bear out the result"
+        ),
+        (Ended::TooSeldom, _) => {
+            format!("fails {k} of {RUNS}, not shrunk: too seldom to tell a culprit")
+        }
+        (Ended::Complete, Some(fails)) => format!("{fails}: nothing smaller fails"),
+        (Ended::BestSoFar, Some(fails)) => {
+            format!("{fails}: the budget ended the search, this is the best so far")
+        }
+        (Ended::NotReproduced(first), Some(fails)) => format!(
+            "{fails}; a smaller one failed in only {first} of {RUNS} fresh runs and was given up"
+        ),
+        (Ended::NotReproduced(first), None) => format!(
+            "not reproduced: the smallest schedule found failed in only {first} of {RUNS} fresh runs; kept is the schedule as it was, which failed {k} of {RUNS} replays"
+        ),
+        (_, Some(fails)) => format!("{fails}: the budget ended before {RUNS} of them"),
+        (_, None) => format!("not borne out: the budget ended before the fresh runs {what}"),
+    }
 }
 
-fn search(runs: &mut Runs<'_>, failing: &Candidate) -> Searched {
-    let (mut k, mut replayed) = (0, 0);
-    while replayed < RUNS {
-        match runs.replay(failing) {
-            Some(fails) => k += u32::from(fails),
-            None => break,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flume_bench_reports::campaign::Failure;
+
+    fn signature() -> Signature {
+        Signature {
+            class: "lost".into(),
+            hop: String::new(),
         }
-        replayed += 1;
     }
-    let unshrunk = |sentence: String| Searched {
-        smallest: failing.clone(),
-        k,
-        replayed,
-        wanted: None,
-        confirmed: None,
-        sentence,
-    };
-    if replayed < RUNS {
-        return unshrunk(format!(
-            "fails {k} of {replayed}, not shrunk: the budget ended before {RUNS} replays"
-        ));
+
+    #[test]
+    fn a_replay_that_was_not_judged_is_no_answer() {
+        let clean = Trial::default();
+        let losing = Trial {
+            failures: vec![Failure {
+                class: "lost".into(),
+                ..Failure::default()
+            }],
+            ..Trial::default()
+        };
+        let record = |interrupted: bool, exit_code: ExitCode| RunRecord {
+            interrupted,
+            exit_code,
+            reasons: vec!["the disk is full".into()],
+            ..RunRecord::default()
+        };
+        let of = |trial: &Trial, record: &RunRecord| answer(trial, record, &signature());
+        let passed = record(false, ExitCode::Pass);
+        assert_eq!(of(&clean, &passed), Ok(false));
+        assert_eq!(of(&losing, &record(false, ExitCode::Missed)), Ok(true));
+        // Interrupted before its drain, it seems to lose what was under way.
+        assert_eq!(
+            of(&losing, &record(true, ExitCode::Missed)),
+            Err(Spoiled::Interrupted)
+        );
+        assert_eq!(
+            of(&clean, &record(true, ExitCode::Inconclusive)),
+            Err(Spoiled::Interrupted)
+        );
+        assert_eq!(
+            of(&clean, &record(false, ExitCode::HarnessFailed)),
+            Err(Spoiled::Harness("the disk is full".into()))
+        );
+        assert_eq!(
+            of(&losing, &record(false, ExitCode::HarnessFailed)),
+            Ok(true)
+        );
+        let other = Signature {
+            class: "unpublished".into(),
+            hop: String::new(),
+        };
+        assert_eq!(
+            answer(&losing, &record(false, ExitCode::Missed), &other),
+            Ok(false)
+        );
     }
-    if k < LEAST {
-        return unshrunk(format!(
-            "fails {k} of {RUNS}, not shrunk: too seldom to tell a culprit"
-        ));
-    }
-    let wanted = shrink::wanted(k);
-    runs.reserved = RUNS;
-    let shrunk = shrink::shrink(runs, failing, wanted);
-    runs.reserved = 0;
-    let (mut confirmed, mut fresh) = (0, 0);
-    while fresh < RUNS {
-        match runs.replay(&shrunk.smallest) {
-            Some(fails) => confirmed += u32::from(fails),
-            None => break,
-        }
-        fresh += 1;
-    }
-    let ended = if shrunk.complete {
-        "nothing smaller fails"
-    } else {
-        "the budget ended the search, this is the best so far"
-    };
-    let sentence = format!(
-        "fails {confirmed} of {fresh} fresh runs with {} at {}: {ended}",
-        describe(&shrunk.smallest.faults),
-        show_rate(shrunk.smallest.rate)
-    );
-    runs.write(
-        &shrunk.smallest,
-        &format!("It failed {confirmed} of {fresh} fresh runs; {ended}."),
-    );
-    Searched {
-        smallest: shrunk.smallest,
-        k,
-        replayed,
-        wanted: Some(wanted),
-        confirmed: Some([confirmed, fresh]),
-        sentence,
+
+    #[test]
+    fn a_sentence_says_what_was_borne_out() {
+        let searched = |ended, confirmed| Searched {
+            smallest: Candidate {
+                faults: Vec::new(),
+                rate: 500.0,
+            },
+            k: 6,
+            replayed: RUNS,
+            wanted: Some(3),
+            confirmed,
+            ended,
+        };
+        let said = sentence(&searched(Ended::Complete, Some([9, 10])));
+        assert_eq!(
+            said,
+            "fails 9 of 10 fresh runs with no fault at all at 500/s: nothing smaller fails"
+        );
+        let said = sentence(&searched(Ended::NotReproduced(0), None));
+        assert!(said.starts_with("not reproduced") && said.contains("6 of 10 replays"));
+        let said = sentence(&searched(Ended::NotReproduced(1), Some([8, 10])));
+        assert!(said.starts_with("fails 8 of 10") && said.contains("only 1 of 10"));
+        assert!(sentence(&searched(Ended::NotConfirmed, None)).starts_with("not borne out"));
     }
 }

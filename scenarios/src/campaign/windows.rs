@@ -12,6 +12,9 @@
 //! 1.1 times the median, over whole seconds of the usual time, of the p99 of `stored_response`; by
 //! the instant at which events were stored. One second in the band proves nothing where latency is
 //! noisy (false in 99 % of cases at 1.3 times the usual latency); five in a row are wrong in 0.2 %.
+//!
+//! The **backlog** is everything owed that was due by the heal. What of it is lost never drained: the
+//! window is censored then, or never where the system was dead at the end.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -103,6 +106,8 @@ struct Frame {
     load_end: Micros,
     end: Micros,
     dead: bool,
+    /// When the first of the lost events was due; the start where that is not known.
+    first_lost: Option<Micros>,
 }
 
 impl Journal {
@@ -121,6 +126,7 @@ impl Journal {
                 .checkers
                 .iter()
                 .any(|checker| checker.name == "liveness" && checker.verdict == Verdict::Fail),
+            first_lost: first_lost(record),
         };
         let late = self.late(&frame, record);
         let recoveries = windows.iter().enumerate().map(|(i, window)| {
@@ -252,17 +258,23 @@ impl Journal {
             .filter(|(intended, at, _)| *intended <= window.to && *at >= window.to)
             .map(|arrival| arrival.1)
             .max();
+        let undrained = frame.first_lost.is_some_and(|due| due <= window.to);
         let drained = match backlog {
+            _ if undrained => after(frame.dead),
             Some(at) if at <= cut => observed(at - window.to),
             None if stored.is_some_and(|at| at <= cut) => observed(0),
             backlog => after(frame.dead && backlog.is_none()),
+        };
+        let in_band = match self.in_band(frame, window.to, cut.min(frame.load_end), &first_stored) {
+            Span::Censored { .. } if undrained && frame.dead && next.is_none() => Span::Never,
+            seen => seen,
         };
         Recovery {
             faults: window.names.clone(),
             injected_us: window.from.max(0) as u64,
             healed_us: window.to.max(0) as u64,
             noticed,
-            in_band: self.in_band(frame, window.to, cut.min(frame.load_end), &first_stored),
+            in_band,
             first_stored,
             drained,
         }
@@ -284,11 +296,30 @@ impl Journal {
             .position(|five| five.iter().all(inside));
         match found {
             Some(second) => observed(second as Micros * SECOND),
-            None => Span::Censored {
-                us: (until - healed).max(0) as u64,
-            },
+            // What is in the band when it is cut off may have come back for good there.
+            None => {
+                let good = seconds.iter().rev().take_while(|p99| inside(p99)).count();
+                let bad = seconds.len() - good;
+                Span::Censored {
+                    us: bad as u64 * SECOND as u64,
+                }
+            }
         }
     }
+}
+
+/// When the first of the lost events was due. Where the record does not list all of them, or not
+/// when they were due, nothing is known to be drained: 0.
+fn first_lost(record: &RunRecord) -> Option<Micros> {
+    let losses = &record.losses;
+    let due = |us: &u64| *us as Micros;
+    let listed = losses
+        .items
+        .iter()
+        .map(|range| range.intended_from_us.value().map_or(0, due))
+        .min();
+    let more = losses.not_listed > 0 || losses.items.is_empty() && record.counts.lost > 0;
+    if more { Some(0) } else { listed }
 }
 
 fn observed(us: Micros) -> Span {
@@ -447,6 +478,68 @@ mod tests {
         assert_eq!(seen.windows[0].first_stored, Span::Never);
         assert_eq!(seen.windows[0].drained, Span::Never);
         assert_eq!(seen.windows[0].in_band, Span::Never);
+    }
+
+    fn lost(from_ms: u64, events: u64) -> flume_bench_reports::record::LossRange {
+        flume_bench_reports::record::LossRange {
+            events,
+            intended_from_us: Known::Value(from_ms * 1000),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_system_that_dies_in_mid_drain_never_drained() {
+        // Down from 5 s to 7 s; of what piled up the older half is stored until 7.5 s, then it dies.
+        let journal = || {
+            journal(|at| match at {
+                ..4950 => Some(50),
+                4950..6000 => Some(7000 + (at - 4950) / 2 - at),
+                _ => None,
+            })
+        };
+        let mut record = record(vec![fault("outage-1", 5000, 7000)]);
+        record.counts.lost = 1000;
+        record.losses.items = vec![lost(6000, 1000)];
+        let seen = journal().seen(&record);
+        assert_eq!(seen.windows[0].first_stored, us(0));
+        assert_eq!(
+            seen.windows[0].drained,
+            Span::Censored { us: 11_000_000 },
+            "alive at the end: it might have come yet"
+        );
+        record.checkers.push(flume_bench_reports::record::Checker {
+            name: "liveness".into(),
+            verdict: Verdict::Fail,
+            ..Default::default()
+        });
+        let seen = journal().seen(&record);
+        assert_eq!(seen.windows[0].drained, Span::Never);
+        assert_eq!(seen.windows[0].in_band, Span::Never);
+    }
+
+    #[test]
+    fn only_what_was_due_by_the_heal_is_backlog_and_what_is_not_listed_may_be() {
+        let mut record = record(vec![fault("outage-1", 5000, 7000)]);
+        record.counts.lost = 1;
+        record.losses.items = vec![lost(9000, 1)];
+        let drained = |record: &RunRecord| journal(|_| Some(50)).seen(record).windows[0].clone();
+        assert!(matches!(drained(&record).drained, Span::Observed { .. }));
+        record.losses.not_listed = 1;
+        assert!(matches!(drained(&record).drained, Span::Censored { .. }));
+        record.losses = flume_bench_reports::record::Listed::default();
+        assert!(matches!(drained(&record).drained, Span::Censored { .. }));
+    }
+
+    #[test]
+    fn a_cut_in_good_seconds_is_censored_where_they_began() {
+        // Slow for two seconds after the heal, good for three, then the next fault.
+        let journal = journal(|at| Some(if (4000..6000).contains(&at) { 300 } else { 50 }));
+        let faults = vec![fault("pause-1", 3900, 4000), fault("pause-2", 9500, 9600)];
+        let seen = journal.seen(&record(faults));
+        let window = &seen.windows[0];
+        // 4.05 s to 6.3 s are slow: the seconds from 7 s to 9 s are good, and two are not five.
+        assert_eq!(window.in_band, Span::Censored { us: 3_000_000 });
     }
 
     #[test]
