@@ -52,14 +52,25 @@ use session::{Session, Stop, Subject};
 use variant::{Change, Variant};
 use waivers::Waiver;
 
-/// Objectives that one run of the candidate decides.
-pub const HARD: [&str; 4] = ["corrupted", "lost", "malformed", "unexpected"];
-/// After a hard miss, pairs that are run in all before the gate says whether the baseline has it too.
-const PAIRS_AFTER_LOSS: u64 = 3;
+/// What one run of the candidate decides: objectives, and the checker `liveness`.
+pub const HARD: [&str; 6] = [
+    "corrupted",
+    "liveness",
+    "lost",
+    "malformed",
+    "unexpected",
+    "unpublished",
+];
+/// Those of them that no noise can cause: they count in a disturbed pair as well.
+const LOSSES: [&str; 4] = ["corrupted", "lost", "malformed", "unexpected"];
 
 /// Whether one run of the candidate with it decides.
 fn is_hard(what: &str) -> bool {
     HARD.contains(&what)
+}
+
+fn is_loss(what: &str) -> bool {
+    LOSSES.contains(&what)
 }
 
 /// Bytes in hexadecimal.
@@ -194,7 +205,9 @@ pub fn run(request: &Request, say: &dyn Fn(&str)) -> Result<Outcome, Vec<Problem
     let notes = checked.iter().filter_map(|one| one.stored.as_ref());
     record.notes.extend(notes.map(|stored| stored.note.clone()));
     verdict::decide(&mut record, stop.as_ref(), request.neutral);
-    remember(request, &record, say);
+    if stop.is_none() {
+        remember(request, &record, say);
+    }
     write(&dir, &record, say);
     Ok(Outcome { record, dir })
 }
@@ -368,6 +381,11 @@ fn subjects(
                 pairs: Vec::new(),
                 spoiled: Vec::new(),
                 misses: Vec::new(),
+                with_faults: request.with_faults,
+                ended: [0; 2],
+                judged: [0; 2],
+                disturbed: 0,
+                void: [0; 2],
             })
         })
         .collect()
@@ -390,7 +408,7 @@ fn perform(
         for number in 1..=until {
             for (at, subject) in subjects.iter_mut().enumerate() {
                 let done = subject.pairs.iter().filter(|pair| pair.stage == stage);
-                let over = !suite.wants(at) || has_lost(subject) || subject.left_out.is_some();
+                let over = !suite.wants(at) || subject.is_settled() || subject.left_out.is_some();
                 if done.count() as u64 >= number || over {
                     continue;
                 }
@@ -403,7 +421,7 @@ fn perform(
                 }
             }
         }
-        let over = |one: &Subject| one.left_out.is_some() || has_lost(one);
+        let over = |one: &Subject| one.left_out.is_some() || one.is_settled();
         if subjects.iter().all(over) {
             return None;
         }
@@ -417,13 +435,6 @@ fn perform(
             return Some(Stop::Failed(error.to_string()));
         }
     }
-}
-
-/// Whether the candidate has lost something, and enough pairs were run to say whether the baseline
-/// does as well.
-fn has_lost(subject: &Subject) -> bool {
-    let lost = |miss: &session::Miss| miss.arm == 1 && is_hard(&miss.what);
-    subject.pairs.len() as u64 >= PAIRS_AFTER_LOSS && subject.misses.iter().any(lost)
 }
 
 fn scenario_gate(subject: &Subject, suite: &Suite, at: usize) -> ScenarioGate {
@@ -440,11 +451,9 @@ fn scenario_gate(subject: &Subject, suite: &Suite, at: usize) -> ScenarioGate {
     }
 }
 
-/// Notes in the store what each scenario came to. An unfit host or an interruption is nobody's fault.
+/// Notes in the store what each scenario came to; not after a stop, which says nothing about most
+/// of them.
 fn remember(request: &Request, record: &GateRecord, say: &dyn Fn(&str)) {
-    if record.host_unfit || record.interrupted {
-        return;
-    }
     for one in record.scenarios.iter().filter(|one| one.left_out.is_none()) {
         let noted = quarantine::note(&request.store, &one.name, &one.sha256, one.exit_code);
         if let Err(problem) = noted {

@@ -60,8 +60,21 @@ fn per_event(record: &RunRecord, of: impl Fn(&Cost) -> &Known<u64>) -> Known<Rat
     Known::Value(Ratio::new(used, events))
 }
 
-/// A shorter drain is not measured: the store is read every 50 ms.
+/// A shorter drain has no value: the store is read every 50 ms. Where that is so in both arms, the
+/// metric is not measured; where one of them has a value, it is inconclusive, since the other is
+/// faster by nobody knows how much.
 const LEAST_DRAIN_US: u64 = 250_000;
+
+/// A run that took over less of its load than this has not met it.
+pub const MET_PERCENT: u64 = 99;
+
+/// Whether a run took over less of the planned load than [`MET_PERCENT`]: owed ÷ planned, that is
+/// acked, or issued where the source gives no answers.
+#[must_use]
+pub fn short_of_load(record: &RunRecord) -> bool {
+    let (planned, owed) = (record.load.planned, record.counts.owed);
+    u128::from(owed) * 100 < u128::from(planned) * u128::from(MET_PERCENT)
+}
 
 /// Events stored by the second from the end of the load, or from the heal of what held the sink if
 /// that came later, until nothing was owed.
@@ -70,9 +83,10 @@ fn drain_rate(record: &RunRecord) -> Known<Ratio> {
         return Known::unknown(NO_COSTS);
     };
     if record.faults.is_empty() {
-        return Known::unknown(
-            "not gated: offered load met, and nothing held the sink ([gate] hold)",
-        );
+        return Known::unknown(match short_of_load(record) {
+            false => "not gated: offered load met, and nothing held the sink ([gate] hold)",
+            true => "nothing held the sink ([gate] hold), and the offered load was not met",
+        });
     }
     let healed = record
         .faults
@@ -165,6 +179,14 @@ mod tests {
                 .unwrap()
                 .starts_with("not gated: offered load met")
         );
+        let mut short = record();
+        short.load.planned = 1_000;
+        short.counts.owed = 989;
+        let why = value(&short, "drain_rate_events_per_s");
+        assert!(why.reason().unwrap().contains("was not met"), "{why:?}");
+        short.counts.owed = 990;
+        let why = value(&short, "drain_rate_events_per_s");
+        assert!(why.reason().unwrap().contains("load met"), "{why:?}");
         let mut held = record();
         held.faults.push(Fault {
             healed_us: Known::Value(10_100_000),

@@ -151,6 +151,9 @@ pub struct MetricResult {
     /// The same on the fresh pairs of the confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_p_ppb: Option<u64>,
+    /// Hodges–Lehmann estimate of the change on those fresh pairs alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_estimate_log_ppm: Option<i64>,
     /// What this host can see: 2.25 × the variation within pairs, ppm.
     pub resolution_ppm: Known<u64>,
     /// Whether the resolution is from a stored calibration or from the screen's own pairs.
@@ -182,7 +185,7 @@ pub enum Outcome {
     /// The pairs do not show which.
     #[default]
     Inconclusive,
-    /// Nothing to compare: not produced by this scenario, or not known.
+    /// Nothing to compare: no run of either arm has a value, or all have 0.
     NotMeasured,
 }
 

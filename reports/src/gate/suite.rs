@@ -113,7 +113,7 @@ impl Suite {
         let mut metrics = Vec::new();
         for (scenario, pairs) in pairs.iter().enumerate() {
             for (at, metric) in METRICS.iter().enumerate() {
-                if metric.class == Class::Gating && measured(pairs, at).is_ok() {
+                if metric.class == Class::Gating && produced(pairs, at).is_ok() {
                     self.members.push((scenario, at));
                     metrics.push(super::decision::Metric {
                         name: format!("{}: {}", self.given[scenario].name, metric.name),
@@ -201,14 +201,26 @@ impl Suite {
             resolution_ppm: Known::unknown("not compared"),
             ..MetricResult::default()
         };
-        if let Err(why) = measured(pairs, at) {
-            result.outcome = Outcome::NotMeasured;
-            result.reason = why;
-            return result;
-        }
-        match state {
-            Some(state) => of_state(&mut result, state, margin, self.strict),
-            None => of_watch(&mut result, pairs, at, margin),
+        let produced = produced(pairs, at);
+        match (state, produced) {
+            // What was decided stays, whatever a later run could not measure.
+            (Some(state), _) => {
+                of_state(&mut result, state, margin, self.strict);
+                if let (State::Inconclusive, Some(why)) = (state.state, missing(pairs, at)) {
+                    result.reason = why;
+                }
+            }
+            (None, Err(why)) => {
+                result.outcome = Outcome::NotMeasured;
+                result.reason = why;
+            }
+            (None, Ok(())) if metric.class == Class::Gating => {
+                of_watch(&mut result, pairs, at, margin);
+                result.outcome = Outcome::Inconclusive;
+                result.reason =
+                    missing(pairs, at).unwrap_or_else(|| "the pairs ended too early".into());
+            }
+            (None, Ok(())) => of_watch(&mut result, pairs, at, margin),
         }
         result
     }
@@ -222,25 +234,49 @@ fn ppm(log: f64) -> i64 {
     (log * 1e6).round() as i64
 }
 
-/// Whether a metric can be compared, or why not.
-fn measured(pairs: &[Pair], at: usize) -> Result<(), String> {
+/// Whether a scenario produces a metric, or why not: no run of either arm has a value, or all have
+/// 0. A value that only some runs have is produced; the others are then missing, and a gate that
+/// misses them does not pass because of it.
+fn produced(pairs: &[Pair], at: usize) -> Result<(), String> {
     if pairs.is_empty() {
         return Err("no pair was run".into());
     }
-    let values = || pairs.iter().flat_map(|pair| &pair.runs);
-    if let Some(why) = values().find_map(|run| run.values.get(at)?.reason()) {
-        return Err(why.to_owned());
-    }
-    let zero = |run: &super::record::RunOf| {
-        run.values
-            .get(at)
-            .and_then(Known::value)
-            .is_none_or(|ratio| ratio.part == 0)
+    let values = || {
+        pairs
+            .iter()
+            .flat_map(|pair| &pair.runs)
+            .filter_map(|run| run.values.get(at))
     };
-    match values().all(zero) {
+    let reason = values().find_map(Known::reason);
+    if values().all(|value| value.value().is_none()) {
+        return Err(reason.unwrap_or("no run has a value").to_owned());
+    }
+    let zeros = values().all(|value| value.value().is_some_and(|ratio| ratio.part == 0));
+    match zeros {
         true => Err("0 in every run of both arms".into()),
         false => Ok(()),
     }
+}
+
+/// What is missing of a metric that is produced: in how many runs of which arm, and why.
+fn missing(pairs: &[Pair], at: usize) -> Option<String> {
+    let of = |arm: usize, name: &str| {
+        let runs = pairs
+            .iter()
+            .filter_map(|pair| pair.runs.get(arm)?.values.get(at));
+        let reasons: Vec<&str> = runs.filter_map(Known::reason).collect();
+        let first = reasons.first()?;
+        Some(format!(
+            "{} of {} runs of the {name} have no value ({first})",
+            reasons.len(),
+            pairs.len()
+        ))
+    };
+    let said: Vec<String> = [of(0, "baseline"), of(1, "candidate")]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 fn unknown_of(pairs: &[Pair], arm: usize, at: usize) -> Known<Ratio> {
@@ -313,6 +349,7 @@ fn of_state(result: &mut MetricResult, state: &MetricState, margin: f64, strict:
     result.confirm_p_ppb = state
         .fresh
         .map(|fresh| (fresh.p_worse * 1e9).round() as u64);
+    result.confirm_estimate_log_ppm = state.fresh.map(|fresh| ppm(fresh.estimate));
     result.resolution_ppm = state.resolution.map_or_else(
         || Known::unknown("too few pairs"),
         |least| Known::Value((least.exp_m1() * 1e6).round() as u64),
@@ -409,7 +446,7 @@ fn of_watch(result: &mut MetricResult, pairs: &[Pair], at: usize, margin: f64) {
 pub fn variations(pairs: &[Pair]) -> Vec<Known<f64>> {
     (0..METRICS.len())
         .map(|at| {
-            if let Err(why) = measured(pairs, at) {
+            if let Some(why) = produced(pairs, at).err().or_else(|| missing(pairs, at)) {
                 return Known::unknown(why);
             }
             let ratios: Vec<f64> = pairs
@@ -486,6 +523,64 @@ mod tests {
             (state, why.as_str()),
             (Outcome::NotMeasured, "not in this test")
         );
+    }
+
+    fn unknown(pairs: &mut [Pair], arm: usize, name: &str) {
+        let at = METRICS.iter().position(|one| one.name == name).unwrap();
+        for pair in pairs {
+            pair.runs[arm].values[at] = Known::unknown("it could not be read");
+        }
+    }
+
+    #[test]
+    fn what_only_some_runs_measure_is_inconclusive_and_does_not_pass() {
+        for (arm, which) in [(1, 0..12), (0, 0..12), (1, 3..4), (0, 11..12)] {
+            let mut all = pairs("screen", &NOISE, (20 << 20, 20 << 20));
+            let runs = which.len();
+            unknown(&mut all[which], arm, "cpu_ns_per_event");
+            let mut suite = suite();
+            suite.look(&[&all[..8]]).unwrap();
+            suite.look(&[&all]).unwrap();
+            let results = suite.results(0, &all);
+            let (state, why) = outcome(&results, "cpu_ns_per_event");
+            // Once fine after 8 pairs, it stays fine.
+            if arm == 0 && runs == 1 {
+                assert_eq!(state, Outcome::Fine, "{why}");
+                continue;
+            }
+            assert_eq!(state, Outcome::Inconclusive, "{why}");
+            let said = format!(
+                "{runs} of 12 runs of the {}",
+                ["baseline", "candidate"][arm]
+            );
+            assert!(
+                why.contains(&said) && why.contains("could not be read"),
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_alarm_outlives_a_value_that_is_missing_afterwards() {
+        let slower: Vec<f64> = NOISE.iter().map(|noise| noise * 1.3).collect();
+        let mut all = pairs("screen", &slower, (20 << 20, 20 << 20));
+        let mut suite = suite();
+        suite.look(&[&all[..8]]).unwrap();
+        suite.look(&[&all]).unwrap();
+        let mut fresh = pairs("confirm", &slower[..8], (20 << 20, 20 << 20));
+        unknown(&mut fresh[7..], 1, "cpu_ns_per_event");
+        all.extend(fresh);
+        let mut confirmed = suite.clone();
+        confirmed.confirm(&[&all]);
+        let (state, why) = outcome(&confirmed.results(0, &all), "cpu_ns_per_event");
+        assert_eq!(state, Outcome::Inconclusive, "{why}");
+        all.truncate(12);
+        all.extend(pairs("confirm", &slower[..8], (20 << 20, 20 << 20)));
+        suite.confirm(&[&all]);
+        all.extend(pairs("confirm", &slower[..1], (20 << 20, 20 << 20)));
+        unknown(&mut all[20..], 1, "cpu_ns_per_event");
+        let (state, why) = outcome(&suite.results(0, &all), "cpu_ns_per_event");
+        assert_eq!(state, Outcome::Regression, "{why}");
     }
 
     #[test]

@@ -37,6 +37,16 @@ pub struct Foreign {
 }
 
 impl Reading {
+    /// A reading of so many ticks, of which others used so many.
+    #[cfg(test)]
+    pub fn of(total: u64, foreign: u64) -> Self {
+        Self {
+            total,
+            busy: foreign,
+            ..Self::default()
+        }
+    }
+
     /// A reading of now; `None` where `/proc` cannot be read, and then nothing can be judged.
     pub fn now() -> Option<Self> {
         let mut reading = parse(&fs::read_to_string("/proc/stat").ok()?)?;

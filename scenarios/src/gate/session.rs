@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use flume_bench_reports::gate::measure;
 use flume_bench_reports::gate::record::{Pair, RunOf, Spoiled};
-use flume_bench_reports::record::{Counter, RunRecord};
+use flume_bench_reports::record::{Checker, Counter, Objective, RunRecord};
+use flume_bench_reports::show;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,6 +22,13 @@ use super::noise::{Foreign, Reading};
 use super::variant::Variant;
 use crate::runner;
 use crate::tools::Tools;
+
+/// After a hard miss, runs of each arm before the gate says whether the baseline has it too.
+const RUNS_AFTER_LOSS: u64 = 3;
+/// So many void runs of the candidate, and none of the baseline, are no chance.
+const VOID_OF_ONE_ARM: u64 = 3;
+/// What a run has missed that took over less.
+pub const OFFERED_LOAD: &str = "offered_load";
 
 /// Checkers without which a run shows nothing, whatever it measured.
 const NEEDED: [&str; 3] = ["conservation", "corruption", "enough_evidence"];
@@ -48,6 +56,29 @@ pub struct Subject {
     pub spoiled: Vec<Spoiled>,
     /// The objectives and checkers that each arm's runs missed.
     pub misses: Vec<Miss>,
+    /// Whether the scenario's own faults strike.
+    pub with_faults: bool,
+    /// Runs of each arm that came to an end.
+    pub ended: [u64; 2],
+    /// Those of them that others did not disturb.
+    pub judged: [u64; 2],
+    /// Pairs that others disturbed.
+    pub disturbed: usize,
+    /// Runs of each arm that proved too little to be counted.
+    pub void: [u64; 2],
+}
+
+impl Subject {
+    /// Whether the candidate has lost something (or does not live, …), and enough of its runs are
+    /// over to say whether the baseline has it too.
+    pub fn is_settled(&self) -> bool {
+        let over = match self.stored {
+            Some(_) => self.judged[1],
+            None => self.judged[0].min(self.judged[1]),
+        };
+        let hard = |miss: &Miss| miss.arm == 1 && super::is_hard(&miss.what);
+        over >= RUNS_AFTER_LOSS && self.misses.iter().any(hard)
+    }
 }
 
 /// A run that missed something.
@@ -70,8 +101,15 @@ pub struct Miss {
 pub enum Stop {
     /// Somebody asked for it.
     Interrupted,
-    /// Too many pairs were spoiled.
+    /// Others disturbed too many pairs.
     Unfit(String),
+    /// Too many runs proved too little to be counted.
+    Void {
+        /// Which, and why.
+        why: String,
+        /// Whether they are the candidate's: then it is not the host's doing.
+        candidate: bool,
+    },
     /// The harness or a store failed.
     Failed(String),
 }
@@ -113,7 +151,8 @@ pub fn random(seed: u64) -> RefCell<ChaCha8Rng> {
 /// A run with what is needed of it.
 struct Done {
     run: RunOf,
-    record: RunRecord,
+    /// None of a stored baseline.
+    record: Option<RunRecord>,
 }
 
 impl Session<'_> {
@@ -122,68 +161,106 @@ impl Session<'_> {
     /// # Errors
     /// Why there will be no more.
     pub fn pair(&self, subject: &mut Subject, number: u64, stage: &str) -> Result<(), Stop> {
+        let run = |subject: &Subject, arm: usize, seed: u64| self.run(subject, arm, seed);
+        self.pair_of(subject, number, stage, &run, &Reading::now)
+    }
+
+    /// A pair with what runs an arm and what reads the machine.
+    fn pair_of(
+        &self,
+        subject: &mut Subject,
+        number: u64,
+        stage: &str,
+        run: &Run<'_>,
+        reading: &dyn Fn() -> Option<Reading>,
+    ) -> Result<(), Stop> {
         loop {
             let (first, seed) = {
                 let mut random = self.random.borrow_mut();
                 (usize::from(random.random::<bool>()), random.random::<u32>())
             };
-            let before = Reading::now();
-            // A stored baseline was run at another time; it has missed nothing.
-            let stored = subject.stored.clone().map(|run| Done {
-                run,
-                record: RunRecord::default(),
+            let before = reading();
+            let ran = both(subject, number, first, &|subject, arm| {
+                run(subject, arm, seed.into())
             });
-            let mut done = [stored, None];
-            for arm in [first, 1 - first] {
-                if done[arm].is_none() {
-                    done[arm] = Some(self.run(subject, arm, seed.into())?);
-                }
-            }
-            let foreign = match (before, Reading::now()) {
+            let foreign = match (before, reading()) {
                 (Some(before), Some(after)) => after.since(&before),
                 _ => return Err(Stop::Failed("/proc/stat cannot be read".into())),
             };
-            let [Some(baseline), Some(candidate)] = done else {
-                return Err(Stop::Failed("a run of the pair is missing".into()));
-            };
-            let done = [baseline, candidate];
             // Before anything of the results is looked at.
-            let spoiled = foreign.spoils(subject.foreign_ppm).or_else(|| void(&done));
-            let Some(why) = spoiled else {
-                self.keep(subject, done, number, stage, first, foreign);
-                return Ok(());
+            let disturbed = foreign.spoils(subject.foreign_ppm);
+            let (done, stop) = ran;
+            if disturbed.is_none() {
+                note_judged(subject, &done, number);
+            }
+            if let Some(stop) = stop {
+                return Err(stop);
+            }
+            let Some(why) = self.set_aside(subject, &done, disturbed, number, foreign)? else {
+                return self.keep(subject, done, number, stage, first, foreign);
             };
             (self.say)(&format!("{}: pair {number} again: {why}", subject.name));
-            subject.spoiled.push(Spoiled {
-                number,
-                why,
-                foreign_ppm: foreign.used_ppm,
-            });
-            // What was lost was lost, whoever else used the machine.
-            self.note_misses(subject, &done, number, true);
-            if subject.spoiled.len() > self.spoiled_at_most {
-                return Err(Stop::Unfit(format!(
-                    "{} of {} pairs of {} were spoiled; the last because {}",
-                    subject.spoiled.len(),
-                    subject.spoiled.len() + subject.pairs.len(),
-                    subject.name,
-                    subject.spoiled.last().map_or("", |last| last.why.as_str())
-                )));
+            if subject.is_settled() {
+                return Ok(());
             }
         }
+    }
+
+    /// Why a pair does not count, if it does not.
+    fn set_aside(
+        &self,
+        subject: &mut Subject,
+        done: &[Option<Done>; 2],
+        disturbed: Option<String>,
+        number: u64,
+        foreign: Foreign,
+    ) -> Result<Option<String>, Stop> {
+        let void = done.each_ref().map(|one| void(one.as_ref()));
+        let by_others = disturbed.is_some();
+        if !by_others {
+            for (arm, one) in void.iter().enumerate() {
+                subject.void[arm] += u64::from(one.is_some());
+            }
+        }
+        let of_arm = |arm: usize, name: &str| {
+            let why = void[arm].as_ref()?;
+            Some(format!("a run of the {name} does not count: {why}"))
+        };
+        let Some(why) = disturbed
+            .or_else(|| of_arm(1, "candidate"))
+            .or_else(|| of_arm(0, "baseline"))
+        else {
+            return Ok(None);
+        };
+        subject.disturbed += usize::from(by_others);
+        subject.spoiled.push(Spoiled {
+            number,
+            why: why.clone(),
+            foreign_ppm: foreign.used_ppm,
+        });
+        if !subject.is_settled() {
+            too_many(subject, self.spoiled_at_most, &why)?;
+        }
+        Ok(Some(why))
     }
 
     fn keep(
         &self,
         subject: &mut Subject,
-        done: [Done; 2],
+        done: [Option<Done>; 2],
         number: u64,
         stage: &str,
         first: usize,
         foreign: Foreign,
-    ) {
-        self.note_misses(subject, &done, number, false);
-        let [baseline, candidate] = done;
+    ) -> Result<(), Stop> {
+        let [Some(baseline), Some(candidate)] = done else {
+            return Err(Stop::Failed("a run of the pair is missing".into()));
+        };
+        for (arm, one) in [&baseline, &candidate].into_iter().enumerate() {
+            note(subject, arm, one, number, |what| {
+                what != OFFERED_LOAD && !super::is_hard(what)
+            });
+        }
         subject.pairs.push(Pair {
             number,
             stage: stage.to_owned(),
@@ -191,23 +268,7 @@ impl Session<'_> {
             foreign_ppm: foreign.used_ppm,
             runs: vec![baseline.run, candidate.run],
         });
-    }
-
-    /// Of a spoiled pair only what no noise can cause: losses, corruption, invented events.
-    fn note_misses(&self, subject: &mut Subject, done: &[Done; 2], pair: u64, hard_only: bool) {
-        for (arm, one) in done.iter().enumerate() {
-            for (what, why) in missed(&one.record) {
-                if !hard_only || super::is_hard(&what) {
-                    subject.misses.push(Miss {
-                        arm,
-                        what,
-                        why,
-                        dir: one.run.dir.clone(),
-                        pair,
-                    });
-                }
-            }
-        }
+        Ok(())
     }
 
     fn run(&self, subject: &Subject, arm: usize, seed: u64) -> Result<Done, Stop> {
@@ -234,28 +295,118 @@ impl Session<'_> {
         let began = Instant::now();
         let outcome = runner::run(&scenario, &options).map_err(said)?;
         let took = began.elapsed();
-        if self.interrupted.load(Ordering::Relaxed) || outcome.record.interrupted {
-            return Err(Stop::Interrupted);
-        }
-        let record = outcome.record;
-        if record.exit_code == ExitCode::HarnessFailed {
-            return Err(Stop::Failed(format!(
-                "{} (its run is in {})",
-                record
-                    .reasons
-                    .first()
-                    .map_or("the run failed", String::as_str),
-                outcome.dir.display()
-            )));
-        }
+        let mut record = outcome.record;
+        record.interrupted |= self.interrupted.load(Ordering::Relaxed);
         if record.exit_code != ExitCode::Missed {
             thin(&outcome.dir);
         }
         Ok(Done {
             run: summary(&record, &outcome.dir, self.dir, took),
-            record,
+            record: Some(record),
         })
     }
+}
+
+/// What runs an arm.
+type Run<'a> = dyn Fn(&Subject, usize, u64) -> Result<Done, Stop> + 'a;
+
+/// Both runs of a pair, as far as they are to be had, and why they are not both there. What is lost,
+/// corrupted or invented is noted as each run ends.
+fn both(
+    subject: &mut Subject,
+    number: u64,
+    first: usize,
+    run: &dyn Fn(&Subject, usize) -> Result<Done, Stop>,
+) -> ([Option<Done>; 2], Option<Stop>) {
+    // A stored baseline was run at another time; it has missed nothing.
+    let stored = subject.stored.clone().map(|run| Done { run, record: None });
+    let mut done = [stored, None];
+    for arm in [first, 1 - first] {
+        if done[arm].is_some() {
+            continue;
+        }
+        let one = match run(subject, arm) {
+            Ok(one) => one,
+            Err(stop) => return (done, Some(stop)),
+        };
+        subject.ended[arm] += 1;
+        // What was lost was lost, whoever else used the machine and however the pair ends.
+        note(subject, arm, &one, number, super::is_loss);
+        match stop_of(&one) {
+            Some(stop) => return (done, Some(stop)),
+            None => done[arm] = Some(one),
+        }
+    }
+    (done, None)
+}
+
+/// Why nothing more is run after this run, if nothing is.
+fn stop_of(done: &Done) -> Option<Stop> {
+    let record = done.record.as_ref()?;
+    if record.interrupted {
+        return Some(Stop::Interrupted);
+    }
+    let why = || {
+        record
+            .reasons
+            .first()
+            .map_or("the run failed", String::as_str)
+    };
+    (record.exit_code == ExitCode::HarnessFailed)
+        .then(|| Stop::Failed(format!("{} (its run is in {})", why(), done.run.dir)))
+}
+
+/// Notes what a run missed, as far as it is asked for.
+fn note(subject: &mut Subject, arm: usize, done: &Done, pair: u64, asked: fn(&str) -> bool) {
+    let Some(record) = &done.record else { return };
+    for (what, why) in missed(record) {
+        if asked(&what) {
+            subject.misses.push(Miss {
+                arm,
+                what,
+                why,
+                dir: done.run.dir.clone(),
+                pair,
+            });
+        }
+    }
+}
+
+/// Notes of runs that nobody disturbed what noise might have caused, and void runs show as well.
+fn note_judged(subject: &mut Subject, done: &[Option<Done>; 2], pair: u64) {
+    for (arm, one) in done.iter().enumerate() {
+        let Some(one) = one.as_ref().filter(|one| one.record.is_some()) else {
+            continue;
+        };
+        subject.judged[arm] += 1;
+        note(subject, arm, one, pair, |what| {
+            what == OFFERED_LOAD || super::is_hard(what) && !super::is_loss(what)
+        });
+    }
+}
+
+/// Whether so many pairs were set aside that there is no point in going on.
+fn too_many(subject: &Subject, at_most: usize, last: &str) -> Result<(), Stop> {
+    let all = subject.spoiled.len() + subject.pairs.len();
+    if subject.disturbed > at_most && subject.disturbed * 3 > all {
+        return Err(Stop::Unfit(format!(
+            "{} of {all} pairs of {} were spoiled; the last because {last}",
+            subject.disturbed, subject.name,
+        )));
+    }
+    let [baseline, candidate] = subject.void;
+    let alone = candidate >= VOID_OF_ONE_ARM && baseline == 0;
+    if alone || subject.spoiled.len() - subject.disturbed > at_most {
+        return Err(Stop::Void {
+            why: format!(
+                "{}: {candidate} runs of the candidate and {baseline} of the baseline proved too \
+                 little to be counted; {last}",
+                subject.name
+            ),
+            candidate: candidate > 2 * baseline,
+        });
+    }
+    Ok(())
 }
 
 /// Removes what takes room and proves nothing: a gate leaves dozens of runs.
@@ -289,45 +440,81 @@ fn summary(record: &RunRecord, dir: &Path, gate: &Path, took: Duration) -> RunOf
     }
 }
 
-/// Why the runs of a pair prove too little to be counted.
-fn void(done: &[Done; 2]) -> Option<String> {
-    done.iter().find_map(|one| {
-        one.record
-            .checkers
-            .iter()
-            .find(|checker| {
-                NEEDED.contains(&checker.name.as_str()) && checker.verdict == Verdict::Inconclusive
-            })
-            .map(|checker| checker.reason.trim_end_matches('.').to_owned())
+/// Why a run proves too little to be counted.
+fn void(done: Option<&Done>) -> Option<String> {
+    let record = done?.record.as_ref()?;
+    let doubtful = |checker: &&Checker| {
+        NEEDED.contains(&checker.name.as_str()) && checker.verdict == Verdict::Inconclusive
+    };
+    let checker = record.checkers.iter().find(doubtful)?;
+    Some(checker.reason.trim_end_matches('.').to_owned())
+}
+
+/// The checker that has the last word on an objective, if it is not `objectives`.
+fn checker_of(objective: &str) -> Option<&'static str> {
+    Some(match objective {
+        "lost" => "conservation",
+        "corrupted" | "malformed" | "unexpected" => "corruption",
+        "duplicated" => "duplicates",
+        "reordered" => "order",
+        "unpublished" => "publication",
+        _ => return None,
     })
 }
 
-/// What a run missed: objectives by name, and checkers that no objective stands for.
+/// What a run missed: objectives by name, and checkers that no missed objective stands for.
 fn missed(record: &RunRecord) -> Vec<(String, String)> {
-    let mut missed: Vec<(String, String)> = record
-        .objectives
-        .iter()
-        .filter(|objective| objective.verdict == Verdict::Fail)
-        .map(|objective| {
-            let seen = objective
-                .seen
-                .value()
-                .map_or_else(|| "unknown".to_owned(), flume_bench_reports::show::quantity);
-            let limit = flume_bench_reports::show::quantity(&objective.limit);
-            (
-                objective.metric.clone(),
-                format!("{seen}, and {limit} is allowed"),
-            )
-        })
-        .collect();
-    if missed.is_empty() {
-        missed.extend(
-            record
-                .checkers
-                .iter()
-                .filter(|checker| checker.verdict == Verdict::Fail)
-                .map(|checker| (checker.name.clone(), checker.reason.clone())),
-        );
+    let failed = |name: &str| {
+        let mut checkers = record.checkers.iter();
+        checkers.any(|one| one.name == name && one.verdict == Verdict::Fail)
+    };
+    let mut missed = Vec::new();
+    let mut covered = vec![];
+    for objective in &record.objectives {
+        let checker = checker_of(&objective.metric).unwrap_or("objectives");
+        // A count says how many were not seen; whether that proves anything, its checker says.
+        let counts = checker == "objectives" || failed(checker);
+        if objective.verdict == Verdict::Fail && counts {
+            covered.push(checker);
+            missed.push((objective.metric.clone(), by_how_much(objective)));
+        }
     }
+    let checkers = record.checkers.iter();
+    for one in checkers.filter(|one| one.verdict == Verdict::Fail) {
+        if !covered.contains(&one.name.as_str()) {
+            let what = match one.name.as_str() {
+                "conservation" => "lost",
+                "corruption" => "corrupted",
+                "publication" => "unpublished",
+                name => name,
+            };
+            missed.push((what.to_owned(), one.reason.clone()));
+        }
+    }
+    missed.extend(load_not_taken_over(record).map(|why| (OFFERED_LOAD.to_owned(), why)));
     missed
 }
+
+fn by_how_much(objective: &Objective) -> String {
+    let seen = objective
+        .seen
+        .value()
+        .map_or_else(|| "unknown".to_owned(), show::quantity);
+    let limit = show::quantity(&objective.limit);
+    format!("{seen}, and {limit} is allowed")
+}
+
+/// How much of its load a run took over, where that is too little.
+fn load_not_taken_over(record: &RunRecord) -> Option<String> {
+    let (planned, owed) = (record.load.planned, record.counts.owed);
+    measure::short_of_load(record).then(|| {
+        format!(
+            "{} of {} planned events were taken over",
+            show::count(owed),
+            show::count(planned)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

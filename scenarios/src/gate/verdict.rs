@@ -8,8 +8,8 @@ use flume_bench_reports::record::Ratio;
 use flume_bench_reports::statistics::fisher;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 
-use super::is_hard;
-use super::session::{Miss, Stop, Subject};
+use super::session::{Miss, OFFERED_LOAD, Stop, Subject};
+use super::{is_hard, is_loss};
 
 /// The level at which the misses of two arms are told apart.
 const MISSES_LEVEL: f64 = 0.01;
@@ -33,63 +33,82 @@ pub(super) fn violations(subject: &Subject) -> Vec<Violation> {
                 own.filter(|miss| miss.arm == arm && miss.what == what)
                     .collect()
             };
-            // Of a pair that was run again, losses count all the same.
-            let again = if is_hard(what) {
-                subject.spoiled.len()
-            } else {
-                0
+            // Of a pair that was run again, losses count all the same; so does what void runs show.
+            let runs = match what {
+                _ if is_loss(what) => subject.ended,
+                _ if is_hard(what) || what == OFFERED_LOAD => subject.judged,
+                _ => [subject.pairs.len() as u64; 2],
             };
-            violation(what, &of(0), &of(1), (subject.pairs.len() + again) as u64)
+            let mut found = violation(what, &of(0), &of(1), runs);
+            if what == OFFERED_LOAD && found.exit_code == ExitCode::Missed {
+                both_overloaded(&mut found, subject.with_faults);
+            }
+            found
         })
         .collect()
 }
 
-fn violation(what: &str, baseline: &[&Miss], candidate: &[&Miss], runs: u64) -> Violation {
-    let counts = |misses: &[&Miss]| match is_hard(what) {
+/// What neither arm carries is not a promise that either broke; but which of the two carries more
+/// of it is not known then. Where faults strike, they may be what keeps both from it.
+fn both_overloaded(found: &mut Violation, with_faults: bool) {
+    if with_faults {
+        found.exit_code = ExitCode::Pass;
+        return;
+    }
+    found.exit_code = ExitCode::Inconclusive;
+    found.sentence.push_str(
+        " Which of them carries more is not compared: lower load.rate until both carry it.",
+    );
+}
+
+fn violation(what: &str, baseline: &[&Miss], candidate: &[&Miss], runs: [u64; 2]) -> Violation {
+    let counts = |misses: &[&Miss], runs: u64| match is_hard(what) {
         true => !misses.is_empty(),
         false => misses.len() as u64 * 2 > runs,
     };
-    let (old, new) = (counts(baseline), counts(candidate));
+    let (old, new) = (counts(baseline, runs[0]), counts(candidate, runs[1]));
     let seen = |misses: &[&Miss]| {
         misses
             .first()
             .map_or_else(String::new, |miss| format!(" ({})", miss.why))
     };
-    let in_runs = |misses: &[&Miss]| format!("{} of {runs} runs", misses.len());
+    let of_runs = |misses: &[&Miss], runs: u64| format!("{} of {runs} runs", misses.len());
+    let in_baseline = of_runs(baseline, runs[0]);
+    let in_candidate = of_runs(candidate, runs[1]);
     let (exit_code, sentence) = match (old, new) {
         (false, true) if !is_hard(what) && !told_apart(baseline, candidate, runs) => (
             ExitCode::Inconclusive,
             format!(
                 "{what}: the candidate missed it in {}{}, the baseline in {}, and so few runs do not \
                  tell the two apart.",
-                in_runs(candidate),
+                in_candidate,
                 seen(candidate),
-                in_runs(baseline)
+                in_baseline
             ),
         ),
         (false, true) => (
             ExitCode::Regression,
             format!(
                 "{what}: the candidate missed it in {}{}, the baseline in {}.",
-                in_runs(candidate),
+                in_candidate,
                 seen(candidate),
-                in_runs(baseline)
+                in_baseline
             ),
         ),
         (true, true) => (
             ExitCode::Missed,
             format!(
                 "{what}: both arms missed it, the candidate in {}{}, the baseline in {}.",
-                in_runs(candidate),
+                in_candidate,
                 seen(candidate),
-                in_runs(baseline)
+                in_baseline
             ),
         ),
         (true, false) => (
             ExitCode::Pass,
             format!(
                 "{what}: only the baseline missed it, in {}{}.",
-                in_runs(baseline),
+                in_baseline,
                 seen(baseline)
             ),
         ),
@@ -98,8 +117,7 @@ fn violation(what: &str, baseline: &[&Miss], candidate: &[&Miss], runs: u64) -> 
             format!(
                 "{what}: missed in {} of the candidate and {} of the baseline: not in most of \
                  either's runs.",
-                in_runs(candidate),
-                in_runs(baseline)
+                in_candidate, in_baseline
             ),
         ),
     };
@@ -113,7 +131,7 @@ fn violation(what: &str, baseline: &[&Miss], candidate: &[&Miss], runs: u64) -> 
         what: what.to_owned(),
         baseline_runs: baseline.len() as u64,
         candidate_runs: candidate.len() as u64,
-        runs,
+        runs: runs[0].max(runs[1]),
         sentence,
         exit_code,
         seen_in,
@@ -121,9 +139,9 @@ fn violation(what: &str, baseline: &[&Miss], candidate: &[&Miss], runs: u64) -> 
 }
 
 /// Whether the candidate misses more often, by Fisher's exact test.
-fn told_apart(baseline: &[&Miss], candidate: &[&Miss], runs: u64) -> bool {
-    let of = |misses: &[&Miss]| (misses.len() as u64, runs);
-    fisher::p_second_fails_more(of(baseline), of(candidate)).is_ok_and(|p| p <= MISSES_LEVEL)
+fn told_apart(baseline: &[&Miss], candidate: &[&Miss], runs: [u64; 2]) -> bool {
+    let (old, new) = (baseline.len() as u64, candidate.len() as u64);
+    fisher::p_second_fails_more((old, runs[0]), (new, runs[1])).is_ok_and(|p| p <= MISSES_LEVEL)
 }
 
 /// Kernel counters by event, as far as the arms' medians differ; the largest ratio first.
@@ -172,6 +190,8 @@ pub(super) fn differences(pairs: &[Pair]) -> Vec<Difference> {
 pub(super) fn decide(record: &mut GateRecord, stop: Option<&Stop>, neutral: bool) {
     let many = record.scenarios.len() > 1;
     let mut reasons: Vec<(ExitCode, String)> = Vec::new();
+    let all_left_out = record.scenarios.iter().all(|one| one.left_out.is_some());
+    let mut left_out = Vec::new();
     for scenario in &mut record.scenarios {
         let name = if many {
             format!("{}: ", scenario.name)
@@ -180,6 +200,10 @@ pub(super) fn decide(record: &mut GateRecord, stop: Option<&Stop>, neutral: bool
         };
         let mut own = of_scenario(scenario, stop.is_some());
         scenario.exit_code = ExitCode::decide(own.iter().map(|(code, _)| *code));
+        // What was not run says nothing about the others.
+        if scenario.left_out.is_some() && !all_left_out {
+            left_out.extend(own.drain(..).map(|(_, why)| format!("{name}{why}")));
+        }
         reasons.extend(
             own.drain(..)
                 .map(|(code, why)| (code, format!("{name}{why}"))),
@@ -192,6 +216,14 @@ pub(super) fn decide(record: &mut GateRecord, stop: Option<&Stop>, neutral: bool
         )),
         Some(Stop::Unfit(why)) => {
             reasons.push((ExitCode::Inconclusive, format!("Host unfit: {why}.")));
+        }
+        Some(Stop::Void { why, candidate }) => {
+            let whose = if *candidate {
+                "The candidate's runs prove too little"
+            } else {
+                "Too many runs prove too little"
+            };
+            reasons.push((ExitCode::Inconclusive, format!("{whose}: {why}.")));
         }
         Some(Stop::Failed(why)) => {
             reasons.push((
@@ -210,14 +242,30 @@ pub(super) fn decide(record: &mut GateRecord, stop: Option<&Stop>, neutral: bool
         ExitCode::Missed | ExitCode::Regression => Verdict::Fail,
         _ => Verdict::Inconclusive,
     };
-    record.exit_code_given = match (code, neutral) {
-        (ExitCode::Inconclusive, true) => ExitCode::Pass,
+    record.exit_code_given = match code {
+        ExitCode::Inconclusive if neutral && may_be_neutral(stop) => ExitCode::Pass,
         _ => code,
     };
     record.reasons = reasons.into_iter().map(|(_, why)| why).collect();
+    record.reasons.extend(left_out);
 }
 
-/// What a scenario comes to, with the reasons; never empty.
+/// Whether an inconclusive gate is the host's doing, as far as can be told. Who interrupts a gate has
+/// no answer, and a candidate whose runs prove nothing must not pass because of it.
+fn may_be_neutral(stop: Option<&Stop>) -> bool {
+    !matches!(
+        stop,
+        Some(
+            Stop::Interrupted
+                | Stop::Void {
+                    candidate: true,
+                    ..
+                }
+        )
+    )
+}
+
+/// What a scenario comes to, with the reasons; empty only where the gate was stopped.
 fn of_scenario(scenario: &ScenarioGate, stopped: bool) -> Vec<(ExitCode, String)> {
     let mut reasons: Vec<(ExitCode, String)> = scenario
         .violations
@@ -288,6 +336,9 @@ fn passed(metrics: &[MetricResult]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flume_bench_reports::gate::record::Plan;
+    use flume_bench_reports::record::{Host, Text64};
+
     use super::*;
 
     fn miss(arm: usize, what: &str) -> Miss {
@@ -302,7 +353,7 @@ mod tests {
 
     fn code(what: &str, baseline: usize, candidate: usize) -> ExitCode {
         let (old, new) = (miss(0, what), miss(1, what));
-        violation(what, &vec![&old; baseline], &vec![&new; candidate], 8).exit_code
+        violation(what, &vec![&old; baseline], &vec![&new; candidate], [8, 8]).exit_code
     }
 
     #[test]
@@ -363,5 +414,69 @@ mod tests {
             ExitCode::Regression
         );
         assert_eq!(codes(vec![cpu(Outcome::Improved), rss]), ExitCode::Pass);
+    }
+
+    fn record(scenarios: Vec<ScenarioGate>) -> GateRecord {
+        let code = ExitCode::Inconclusive;
+        GateRecord {
+            schema_version: 1,
+            verdict: Verdict::Inconclusive,
+            reasons: Vec::new(),
+            exit_code: code,
+            exit_code_given: code,
+            interrupted: false,
+            id: Text64(1),
+            seed: Text64(1),
+            command_line: Vec::new(),
+            started: String::new(),
+            took_us: 0,
+            host: Host::default(),
+            host_kind: String::new(),
+            arms: Vec::new(),
+            plan: Plan::default(),
+            host_unfit: false,
+            scenarios,
+            notes: Vec::new(),
+        }
+    }
+
+    fn passing() -> ScenarioGate {
+        ScenarioGate {
+            metrics: vec![metric_of("cpu_ns_per_event", Outcome::Fine)],
+            ..ScenarioGate::default()
+        }
+    }
+
+    #[test]
+    fn neutral_is_for_the_hosts_doing_only() {
+        let given = |stop: Stop| {
+            let mut record = record(vec![passing()]);
+            decide(&mut record, Some(&stop), true);
+            assert_eq!(record.exit_code, ExitCode::Inconclusive, "{stop:?}");
+            record.exit_code_given
+        };
+        let void = |candidate| Stop::Void {
+            why: "x".into(),
+            candidate,
+        };
+        assert_eq!(given(Stop::Unfit("busy".into())), ExitCode::Pass);
+        assert_eq!(given(void(false)), ExitCode::Pass);
+        assert_eq!(given(void(true)), ExitCode::Inconclusive);
+        assert_eq!(given(Stop::Interrupted), ExitCode::Inconclusive);
+    }
+
+    #[test]
+    fn what_is_in_quarantine_decides_only_when_nothing_else_is_there() {
+        let left_out = || ScenarioGate {
+            left_out: Some("It is in quarantine.".into()),
+            ..ScenarioGate::default()
+        };
+        let mut some = record(vec![passing(), left_out()]);
+        decide(&mut some, None, false);
+        assert_eq!(some.exit_code, ExitCode::Pass);
+        assert!(some.reasons[1].contains("quarantine"), "{:?}", some.reasons);
+        let mut none = record(vec![left_out(), left_out()]);
+        decide(&mut none, None, false);
+        assert_eq!(none.exit_code, ExitCode::Inconclusive);
     }
 }

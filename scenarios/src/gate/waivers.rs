@@ -9,7 +9,8 @@
 //! until = "2026-03-01"             # the last day on which it holds
 //! ```
 //!
-//! All but `scenario` must be given: a waiver without an end would be a new margin. One that has
+//! The limit holds for the estimate of the screen's pairs and for that of the fresh pairs that confirmed
+//! the regression. All but `scenario` must be given: a waiver without an end would be a new margin. One that has
 //! expired is ignored, and named in every report until somebody removes it.
 
 use std::path::Path;
@@ -123,10 +124,12 @@ pub fn apply(waivers: &[Waiver], today: Date, scenarios: &mut [ScenarioGate]) ->
         let metrics = covered.flat_map(|scenario| &mut scenario.metrics);
         for one in metrics.filter(|one| one.name == waiver.metric) {
             let limit = (waiver.limit_ppm as f64 / 1e6).ln_1p() * 1e6;
+            // Of the screen's pairs, and of the fresh ones: both are what the change may be.
+            let fresh = one.confirm_estimate_log_ppm;
             let within = one
                 .estimate_log_ppm
                 .value()
-                .is_some_and(|log| *log as f64 <= limit);
+                .is_some_and(|log| (*log).max(fresh.unwrap_or(*log)) as f64 <= limit);
             if one.outcome == Outcome::Regression && within {
                 one.outcome = Outcome::Waived;
                 one.waived = Some(format!("{}, until {}", waiver.reason, waiver.until));
@@ -155,6 +158,18 @@ mod tests {
             }],
             ..ScenarioGate::default()
         }]
+    }
+
+    #[test]
+    fn a_waiver_must_hold_for_the_fresh_pairs_too() {
+        let waivers = parse(Path::new("w.toml"), GOOD).unwrap();
+        let mut scenarios = regression(90_000);
+        scenarios[0].metrics[0].confirm_estimate_log_ppm = Some(120_000);
+        apply(&waivers, "2026-01-01".parse().unwrap(), &mut scenarios);
+        assert_eq!(scenarios[0].metrics[0].outcome, Outcome::Regression);
+        scenarios[0].metrics[0].confirm_estimate_log_ppm = Some(94_000);
+        apply(&waivers, "2026-01-01".parse().unwrap(), &mut scenarios);
+        assert_eq!(scenarios[0].metrics[0].outcome, Outcome::Waived);
     }
 
     fn outcome(text: &str, today: &str, log_ppm: i64) -> (Outcome, usize) {

@@ -68,6 +68,10 @@ fn calibrate(args: &Gate, request: &Request) -> ExitCode {
             say(&format!("host unfit: {why}"));
             Code::Inconclusive
         }
+        Some(Stop::Void { why, .. }) => {
+            say(&format!("too many runs prove too little: {why}"));
+            Code::Inconclusive
+        }
         Some(Stop::Failed(why)) => {
             say(&format!("the harness or a store failed: {why}"));
             Code::HarnessFailed
