@@ -9,11 +9,18 @@
 //! ```
 //!
 //! The decision is [`flume_bench_reports::gate::decision`]'s; all gating metrics of all scenarios
-//! share one false-alarm budget. What is lost, corrupted or invented is never compared: one such
-//! run of the candidate decides ([`HARD`]). Any other objective, a latency say, may be missed by chance:
-//! an arm misses it when more than half of its runs do, and it is a regression when the candidate
-//! misses it, the baseline does not, and Fisher's exact test tells the two apart at 1 %; where it does
-//! not, the gate is inconclusive.
+//! share one false-alarm budget. What is lost, corrupted or invented is never compared, nor whether the
+//! system lives and publishes: one such run of the candidate decides ([`HARD`]). Losses are noted as
+//! each run ends, whatever becomes of the pair. Any other objective, a latency say, may be missed by
+//! chance: an arm misses it when more than half of its runs do, and it is a regression when the
+//! candidate misses it, the baseline does not, and Fisher's exact test tells the two apart at 1 %;
+//! where it does not, the gate is inconclusive. Taking over at least 99 % of the planned load is such
+//! an objective (`offered_load`), whether the scenario asks for it or not.
+//!
+//! A pair is run again when others used the CPUs, or when one of its runs proves too little (too few
+//! events, a generator that could not keep its schedule). Too many of the former are an unfit host; of
+//! the latter, three of the candidate with none of the baseline are the candidate's doing, and
+//! `--on-inconclusive neutral` does not cover them.
 
 pub mod arms;
 pub mod baseline;

@@ -1,7 +1,5 @@
 //! Pairs of made-up runs: what is noted, what is run again, and why it ends.
 
-#![expect(clippy::unwrap_used, reason = "it is a test")]
-
 use std::cell::Cell;
 
 use flume_bench_reports::record::{Counts, Known, Load, Quantity};
