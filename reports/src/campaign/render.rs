@@ -150,7 +150,10 @@ mod tests {
         for outside in ["<script", "http://", "https://", "<img", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
-        assert!(page.contains(".pairs > div {"), "the style is no style any more");
+        assert!(
+            page.contains(".pairs > div {"),
+            "the style is no style any more"
+        );
         for heading in [
             "In short",
             "What was claimed",
