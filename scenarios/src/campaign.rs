@@ -21,6 +21,7 @@
 //! A trial is noted as void before it begins and noted again when it has ended: whatever ends the
 //! harness, what was under way counts as void, and nothing is tried twice under one number.
 
+mod begin;
 pub mod place;
 pub mod schedule;
 pub mod shrink;
@@ -28,25 +29,22 @@ mod smallest;
 pub mod trial;
 pub mod windows;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flume_bench_reports::campaign::conclude::{LEVEL, conclude};
-use flume_bench_reports::campaign::{
-    self as report, CampaignRecord, GUARANTEES, Identity, MenuEntry, Outcome, Plan, Size, Trial,
-};
-use flume_bench_reports::record::{Known, RunRecord, Text64};
+use flume_bench_reports::campaign::{self as report, CampaignRecord, Outcome, Plan, Size, Trial};
+use flume_bench_reports::record::{Known, RunRecord};
 use flume_bench_reports::statistics::least_n;
-use sha2::{Digest as _, Sha256};
+use flume_bench_reports::verdict::{ExitCode, Verdict};
 
-use crate::judge;
 use crate::runner::{self, Options};
 use crate::scenario::campaign::Campaign;
 use crate::scenario::reader::Problem;
 use crate::scenario::{Scenario, load_text};
-use crate::text::show_duration;
+use begin::{Lock, begin, take_up};
 use schedule::{draw, text_of, trial_seed};
 use trial::Assignment;
 
@@ -177,9 +175,18 @@ pub fn run(
         Some(campaign) if problems.is_empty() => campaign,
         _ => return Err(problems),
     };
-    let (dir, record) = match &request.resume {
-        Some(dir) => (dir.clone(), take_up(dir, scenario)?),
-        None => begin(scenario, campaign, request, options, say)?,
+    let (dir, record, _lock) = match &request.resume {
+        Some(dir) => {
+            // Where there is no record it is no campaign, and gets no lock.
+            let is_one = dir.join(RECORD).is_file();
+            let lock = is_one.then(|| Lock::take(dir)).transpose()?;
+            (dir.clone(), take_up(dir, scenario, &options.tools)?, lock)
+        }
+        None => {
+            let (dir, record) = begin(scenario, campaign, request, options, say)?;
+            let lock = Lock::take(&dir)?;
+            (dir, record, Some(lock))
+        }
     };
     let work = Work {
         scenario,
@@ -195,6 +202,7 @@ pub fn run(
             record,
             under_way: 0,
             problems: Vec::new(),
+            unwritten: None,
         }),
         say,
     };
@@ -217,6 +225,8 @@ struct State {
     record: CampaignRecord,
     under_way: u32,
     problems: Vec<Problem>,
+    /// Why the record could not be written, which ends the campaign.
+    unwritten: Option<String>,
 }
 
 impl Work<'_> {
@@ -279,14 +289,13 @@ impl Work<'_> {
             faults: &faults,
             rate: None,
         };
-        self.note(trial::pending(&assignment));
+        self.note(trial::pending(&assignment), false);
         match trial::run(self.scenario, self.campaign, &assignment, &self.options) {
             Ok((mut trial, record)) => {
                 trial.run = format!("trials/{}", trial.run);
                 self.learn(&record);
                 (self.say)(&line(&trial, &self.state().record.plan));
-                self.state().under_way -= 1;
-                self.note(trial);
+                self.note(trial, true);
                 true
             }
             Err(problems) => {
@@ -304,7 +313,7 @@ impl Work<'_> {
             return None;
         }
         let mut state = self.state();
-        if !state.problems.is_empty() {
+        if !state.problems.is_empty() || state.unwritten.is_some() {
             return None;
         }
         let State {
@@ -320,9 +329,11 @@ impl Work<'_> {
         Some(number)
     }
 
-    /// Writes a trial down, over what was there under its number.
-    fn note(&self, trial: Trial) {
+    /// Writes a trial down, over what was there under its number. One that has ended is no longer
+    /// under way from the same moment on.
+    fn note(&self, trial: Trial, ended: bool) {
         let mut state = self.state();
+        state.under_way -= u32::from(ended);
         let number = trial.number;
         match state
             .record
@@ -333,12 +344,14 @@ impl Work<'_> {
             Some(known) => *known = trial,
             None => state.record.trials.push(trial),
         }
-        self.write(&state.record);
+        self.write(&mut state);
     }
 
-    fn write(&self, record: &CampaignRecord) {
-        if let Err(error) = report::write(&self.dir.join(RECORD), record) {
-            (self.say)(&error.to_string());
+    fn write(&self, state: &mut State) {
+        if let Err(error) = report::write(&self.dir.join(RECORD), &state.record) {
+            let error = error.to_string();
+            (self.say)(&error);
+            state.unwritten.get_or_insert(error);
         }
     }
 
@@ -370,25 +383,44 @@ impl Work<'_> {
                 (self.say)(&problem.to_string());
             }
         }
-        if !request.shrink_budget.is_zero() && !self.interrupted() {
+        let unwritten = self.state().unwritten.is_some();
+        if !request.shrink_budget.is_zero() && !self.interrupted() && !unwritten {
             smallest::find(&self, request.shrink_budget);
         }
         let interrupted = self.interrupted();
         let Self {
             state, dir, say, ..
         } = self;
-        let mut record = state
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record;
+        let State {
+            mut record,
+            mut unwritten,
+            ..
+        } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
         record.interrupted = interrupted;
         record.identity.ended = Known::Value(jiff::Timestamp::now().to_string());
         conclude(&mut record);
+        if let Some(error) = &unwritten {
+            stopped(&mut record, error);
+        }
         if let Err(error) = report::write(&dir.join(RECORD), &record) {
             say(&error.to_string());
+            if unwritten.is_none() {
+                stopped(&mut record, unwritten.insert(error.to_string()));
+            }
         }
         Ok(Done { record, dir })
     }
+}
+
+/// A campaign whose record cannot be written is the harness's failure: 4 stands above all that was
+/// found, which is said beside it.
+fn stopped(record: &mut CampaignRecord, error: &str) {
+    record.exit_code = ExitCode::decide([record.exit_code, ExitCode::HarnessFailed]);
+    if record.verdict == Verdict::Pass {
+        record.verdict = Verdict::Inconclusive;
+    }
+    let reason = format!("The campaign's record could not be written: {error}");
+    record.reasons.insert(0, reason);
 }
 
 /// `trial 12 of 59: passed, 14.2 s (kill agent, at 1.2 s for 500 ms; …)`
@@ -419,301 +451,6 @@ fn line(trial: &Trial, plan: &Plan) -> String {
         flume_bench_reports::show::duration(trial.took_us),
         faults.join("; ")
     )
-}
-
-/// Fixes n, makes the directory, and writes the record for the first time.
-fn begin(
-    scenario: &Scenario,
-    campaign: &Campaign,
-    request: &Request,
-    options: &Options,
-    say: Say<'_>,
-) -> Result<(PathBuf, CampaignRecord), Vec<Problem>> {
-    let started = jiff::Timestamp::now();
-    let mut hash = Sha256::new();
-    hash.update(scenario.seed.to_le_bytes());
-    hash.update(started.to_string());
-    let id = format!(
-        "{}-campaign-{}-{}",
-        started.strftime("%Y%m%d-%H%M%S"),
-        scenario.name,
-        hash.finalize()[..4]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    );
-    let dir = options.runs.join(&id);
-    let not_made = |error: std::io::Error| {
-        vec![Problem::of_machine(
-            format!(
-                "the campaign's directory {} cannot be made: {error}",
-                dir.display()
-            ),
-            "choose another place with --runs",
-        )]
-    };
-    std::fs::create_dir_all(dir.join("trials")).map_err(not_made)?;
-    let dir = dir.canonicalize().map_err(not_made)?;
-    let jobs = jobs_here(request.jobs, say);
-    let size = match request.wanted {
-        Wanted::Trials(trials) => Size::Trials { trials },
-        Wanted::Budget(budget) => pilot(scenario, campaign, budget, jobs, &dir, options, say)?,
-        Wanted::UntilUpper(upper) => Size::UntilUpper {
-            upper_ppm: (upper * 1e6).round() as u32,
-            boundaries: least_n::boundaries(upper, LEVEL, request.allow_failures.into())
-                .map_err(|error| vec![Problem::of_machine(error.to_string(), "write \"5 %\"")])?
-                .into_iter()
-                .map(|n| n as u32)
-                .collect(),
-        },
-    };
-    let facts = judge::gather(scenario, 0, &options.command_line, &options.tools);
-    let record = CampaignRecord {
-        schema_version: report::SCHEMA_VERSION,
-        repeat: facts.repeat.clone(),
-        identity: Identity {
-            campaign: id,
-            scenario: scenario.name.clone(),
-            scenario_path: scenario.path.display().to_string(),
-            files: files(scenario),
-            seed: Text64(scenario.seed),
-            command_line: options.command_line.clone(),
-            driver: scenario.sut.driver.name().into(),
-            store: scenario.store.kind().into(),
-            provider: scenario.store.provider().into(),
-            host: facts.host,
-            started: started.to_string(),
-            ended: Known::unknown("it has not ended"),
-            ..Identity::default()
-        },
-        plan: plan(scenario, campaign, request, size, jobs),
-        reasons: vec!["The campaign has not ended; --resume goes on with it.".into()],
-        interrupted: true,
-        ..CampaignRecord::default()
-    };
-    report::write(&dir.join(RECORD), &record).map_err(|error| {
-        vec![Problem::of_machine(
-            error.to_string(),
-            "choose another place with --runs",
-        )]
-    })?;
-    Ok((dir, record))
-}
-
-/// Two trials at a time only where each has two cores of its own: otherwise they would slow each
-/// other's generators, and be void.
-fn jobs_here(wanted: u32, say: Say<'_>) -> u32 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if wanted > 1 && cores < 4 {
-        say(&format!(
-            "--jobs {wanted}: this machine has {cores} cores, and two trials want two each: one at a time"
-        ));
-        return 1;
-    }
-    wanted
-}
-
-/// One trial that counts for nothing, to see how long they take.
-fn pilot(
-    scenario: &Scenario,
-    campaign: &Campaign,
-    budget: Duration,
-    jobs: u32,
-    dir: &Path,
-    options: &Options,
-    say: Say<'_>,
-) -> Result<Size, Vec<Problem>> {
-    let began = Instant::now();
-    let seed = trial_seed(scenario.seed, 0);
-    let faults = draw(campaign, seed);
-    let assignment = Assignment {
-        number: 0,
-        seed,
-        faults: &faults,
-        rate: None,
-    };
-    let options = Options {
-        runs: dir.join("pilot"),
-        run_id: None,
-        quiet: true,
-        ..options.clone()
-    };
-    say("a pilot trial, which counts for nothing, shows how long they take");
-    trial::run(scenario, campaign, &assignment, &options)?;
-    let took = began.elapsed();
-    let left = budget.saturating_sub(took).as_secs_f64() * f64::from(jobs);
-    let trials = (left / took.as_secs_f64().max(0.001)) as u32;
-    Ok(Size::Budget {
-        budget_us: budget.as_micros() as u64,
-        pilot_us: took.as_micros() as u64,
-        trials: trials.clamp(1, MOST),
-    })
-}
-
-/// The scenario as it is run, and the files it names, with their SHA-256.
-fn files(scenario: &Scenario) -> Vec<flume_bench_reports::record::FileUsed> {
-    use flume_bench_reports::record::FileUsed;
-    let hash = |bytes: &[u8]| -> String {
-        Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    };
-    let mut files = vec![FileUsed {
-        role: "scenario, with overrides".into(),
-        path: scenario.path.display().to_string(),
-        sha256: Known::Value(hash(scenario.text.as_bytes())),
-    }];
-    for (role, path) in [
-        ("configuration", &scenario.sut.config),
-        ("replayed lines", &scenario.load.replay),
-    ] {
-        if let Some(path) = path {
-            files.push(FileUsed {
-                role: role.into(),
-                path: path.display().to_string(),
-                sha256: std::fs::read(path).map_or_else(
-                    |error| Known::unknown(error.to_string()),
-                    |bytes| Known::Value(hash(&bytes)),
-                ),
-            });
-        }
-    }
-    files
-}
-
-fn plan(
-    scenario: &Scenario,
-    campaign: &Campaign,
-    request: &Request,
-    size: Size,
-    jobs: u32,
-) -> Plan {
-    let us = |duration: Duration| duration.as_micros() as u64;
-    let load = &scenario.load;
-    Plan {
-        size,
-        allow_failures: request.allow_failures,
-        jobs,
-        warm_up_us: us(campaign.phases.warm_up),
-        steady_us: us(campaign.phases.steady),
-        drain_deadline_us: us(campaign.phases.drain_deadline),
-        max_overlap: campaign.max_overlap as u32,
-        max_faults: campaign.max_faults as u32,
-        menu: campaign
-            .menu
-            .iter()
-            .map(|item| MenuEntry {
-                kind: item.kind.into(),
-                targets: item.targets.clone(),
-                at_us: [us(item.at.0), us(item.at.1)],
-                for_us: [us(item.lasts.0), us(item.lasts.1)],
-                settings: item
-                    .settings
-                    .iter()
-                    .map(|(key, values)| {
-                        let text = |value: &toml::Value| {
-                            value
-                                .as_str()
-                                .map_or_else(|| value.to_string(), str::to_owned)
-                        };
-                        (key.clone(), values.iter().map(text).collect())
-                    })
-                    .collect(),
-            })
-            .collect(),
-        left_out: crate::fault::KINDS
-            .iter()
-            .map(|kind| kind.name)
-            .filter(|name| campaign.menu.iter().all(|item| item.kind != *name))
-            .map(str::to_owned)
-            .collect(),
-        load: format!(
-            "{} events/s into {}, batches of {}, {} connections, {} bodies of {} bytes",
-            load.rate, load.into, load.batch, load.connections, load.payload, load.body
-        ),
-        objectives: objectives(scenario),
-        guarantees: guarantees(scenario),
-    }
-}
-
-fn objectives(scenario: &Scenario) -> Vec<String> {
-    let objectives = &scenario.objectives;
-    let counts = objectives
-        .counts
-        .iter()
-        .map(|(name, limit)| format!("{name} at most {limit}"));
-    let latencies = objectives
-        .latencies
-        .iter()
-        .map(|one| format!("{} at most {}", one.key, show_duration(one.limit)));
-    let during = objectives.during.iter().map(|one| {
-        format!(
-            "{} at most {} inside fault windows",
-            one.key,
-            show_duration(one.limit)
-        )
-    });
-    let drained = objectives
-        .drained_within
-        .map(|limit| format!("drained within {}", show_duration(limit)));
-    counts
-        .chain(latencies)
-        .chain(during)
-        .chain(drained)
-        .collect()
-}
-
-/// The guarantees that the scenario has an objective for.
-fn guarantees(scenario: &Scenario) -> Vec<String> {
-    let objectives = &scenario.objectives;
-    let timed = !objectives.latencies.is_empty()
-        || !objectives.during.is_empty()
-        || objectives.drained_within.is_some();
-    GUARANTEES
-        .iter()
-        .filter(|(key, _, classes)| match *key {
-            "comes_back" => true,
-            "objectives" => timed,
-            _ => classes
-                .iter()
-                .any(|class| objectives.limit(class).is_some()),
-        })
-        .map(|(key, ..)| (*key).to_owned())
-        .collect()
-}
-
-/// Reads the record of a campaign that is to be resumed, and refuses another one.
-fn take_up(dir: &Path, scenario: &Scenario) -> Result<CampaignRecord, Vec<Problem>> {
-    let record = report::read(&dir.join(RECORD)).map_err(|error| {
-        vec![Problem::of_machine(
-            error.to_string(),
-            "--resume wants a campaign's directory, such as runs/20260101-120000-campaign-hdfs-…",
-        )]
-    })?;
-    let changed = |what: &str| {
-        vec![Problem::of_machine(
-            format!("{}: {what} since this campaign began", dir.display()),
-            "trials of different things do not add up: begin a new campaign, without --resume",
-        )]
-    };
-    if record.identity.seed.0 != scenario.seed {
-        return Err(changed("the seed is another one"));
-    }
-    let now = files(scenario);
-    let same = |role: &str| {
-        let of = |files: &[flume_bench_reports::record::FileUsed]| {
-            let file = files.iter().find(|file| file.role == role);
-            file.map(|file| file.sha256.clone())
-        };
-        of(&record.identity.files) == of(&now)
-    };
-    for file in &record.identity.files {
-        if !same(&file.role) {
-            return Err(changed(&format!("the {} has changed", file.role)));
-        }
-    }
-    Ok(record)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(super) fn find(work: &Work<'_>, budget: Duration) {
         (work.say)(&format!("trial {}: {}", trial.number, shrunk.sentence));
         let mut state = work.state();
         state.record.shrunk.push(shrunk);
-        work.write(&state.record);
+        work.write(&mut state);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A campaign without runs: what is refused, and what is fixed before the first trial.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
@@ -116,7 +117,7 @@ fn n_is_fixed_and_the_record_written_before_the_first_trial() {
             "comes_back"
         ]
     );
-    assert_eq!(take_up(&dir, &scenario).unwrap(), record);
+    assert_eq!(take_up(&dir, &scenario, &options.tools).unwrap(), record);
 }
 
 #[test]
@@ -133,7 +134,8 @@ fn another_campaign_is_not_taken_up() {
         &|_| {},
     )
     .unwrap();
-    let refused = |text: &str| take_up(&dir, &scenario(text)).unwrap_err()[0].to_string();
+    let refused =
+        |text: &str| take_up(&dir, &scenario(text), &options.tools).unwrap_err()[0].to_string();
     assert!(refused(&TEXT.replace("seed = 7", "seed = 8")).contains("the seed is another one"));
     assert!(
         refused(&TEXT.replace("1000/s", "900/s")).contains("scenario, with overrides has changed")
@@ -143,4 +145,77 @@ fn another_campaign_is_not_taken_up() {
     assert!(refused(TEXT).contains("cut off"));
     std::fs::remove_file(dir.join(RECORD)).unwrap();
     assert!(refused(TEXT).contains("--resume wants a campaign's directory"));
+}
+
+#[test]
+fn another_build_does_not_go_on_with_a_campaign() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path());
+    options.tools.program = directory.path().join("program");
+    std::fs::write(&options.tools.program, "one build").unwrap();
+    let scenario = scenario(TEXT);
+    let campaign = scenario.campaign.as_ref().unwrap();
+    let wanted = request(Wanted::Trials(3));
+    let (dir, _) = begin(&scenario, campaign, &wanted, &options, &|_| {}).unwrap();
+    take_up(&dir, &scenario, &options.tools).unwrap();
+    std::fs::write(&options.tools.program, "another build").unwrap();
+    let refused = take_up(&dir, &scenario, &options.tools).unwrap_err();
+    assert!(refused[0].to_string().contains("the program has changed"));
+}
+
+/// A campaign of three trials at work in a directory, none of them done.
+fn work<'a>(scenario: &'a Scenario, options: Options, record: CampaignRecord) -> Work<'a> {
+    Work {
+        scenario,
+        campaign: scenario.campaign.as_ref().unwrap(),
+        dir: options.runs.clone(),
+        options,
+        state: Mutex::new(State {
+            record,
+            under_way: 0,
+            problems: Vec::new(),
+            unwritten: None,
+        }),
+        say: &|_| {},
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_written_ends_the_campaign_with_four() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = scenario(TEXT);
+    let campaign = scenario.campaign.as_ref().unwrap();
+    let wanted = request(Wanted::Trials(3));
+    let first = options(directory.path());
+    let (dir, record) = begin(&scenario, campaign, &wanted, &first, &|_| {}).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let work = work(&scenario, options(&dir), record);
+    let number = work.next().unwrap();
+    let passed = Trial {
+        number,
+        outcome: Outcome::Passed,
+        ..Trial::default()
+    };
+    work.note(passed, true);
+    assert_eq!(work.state().under_way, 0);
+    assert_eq!(work.next(), None);
+    let done = work.end(&wanted).unwrap();
+    assert_eq!(done.record.exit_code, ExitCode::HarnessFailed);
+    assert!(done.record.reasons[0].contains("could not be written"));
+}
+
+#[test]
+fn a_campaign_for_which_no_number_was_fixed_is_inconclusive() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = scenario(TEXT);
+    let mut record = CampaignRecord::default();
+    record.plan.size = Size::Budget {
+        budget_us: 1,
+        pilot_us: 0,
+        trials: 0,
+    };
+    let work = work(&scenario, options(directory.path()), record);
+    assert_eq!(work.next(), None);
+    let done = work.end(&request(Wanted::Trials(1))).unwrap();
+    assert_eq!(done.record.exit_code, ExitCode::Inconclusive);
 }

@@ -20,7 +20,8 @@ const TRIALS: u32 = 59;
 
 /// `flume-bench campaign`.
 pub(crate) fn campaign(args: &Campaign, command_line: Vec<String>) -> ExitCode {
-    let interrupted = interrupt::listen(&args.runs);
+    // A campaign that is resumed has its runs in its own directory, wherever that is.
+    let interrupted = interrupt::listen(args.resume.as_deref().unwrap_or(&args.runs));
     let options = Options {
         runs: args.runs.clone(),
         run_id: None,
