@@ -184,6 +184,9 @@ fn short_of(record: &CampaignRecord, tally: Tally) -> Option<String> {
         Size::UntilUpper { .. } => (tally.valid(), "valid trials"),
         Size::Trials { .. } | Size::Budget { .. } => (tally.tried, "trials"),
     };
+    if matches!(record.plan.size, Size::Budget { trials: 0, .. }) {
+        return Some("The pilot told nothing, so no number of trials was fixed.".into());
+    }
     if tally.valid() == 0 {
         return Some("No trial is valid: there is nothing to conclude from.".into());
     }

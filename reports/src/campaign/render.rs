@@ -123,6 +123,29 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_is_allowed_is_not_red() {
+        let mut record = samples::losing();
+        record
+            .trials
+            .retain(|trial| trial.outcome != crate::campaign::Outcome::Void);
+        record.plan.allow_failures = 1;
+        record.plan.size = crate::campaign::Size::Trials { trials: 11 };
+        crate::campaign::conclude::conclude(&mut record);
+        assert_eq!(
+            record.verdict,
+            crate::verdict::Verdict::Pass,
+            "{:?}",
+            record.reasons
+        );
+        let junit = text(&record, "junit");
+        assert!(!junit.contains("<failure"), "{junit}");
+        assert!(junit.contains("failed, as it may: 40 of 990"), "{junit}");
+        record.plan.allow_failures = 0;
+        crate::campaign::conclude::conclude(&mut record);
+        assert_eq!(text(&record, "junit").matches("<failure").count(), 2);
+    }
+
+    #[test]
     fn what_no_fresh_run_bears_out_is_not_announced() {
         let mut record = samples::losing();
         assert!(text(&record, "markdown").contains("The smallest way found"));
