@@ -14,6 +14,8 @@
 //! | file | what it is |
 //! |---|---|
 //! | `campaign.json` | the record ([`flume_bench_reports::campaign`]), written anew before and after each trial |
+//! | `lock` | locked while a process works at the campaign |
+//! | `pilot/<run>/` | with a budget: the trial that showed how long one takes, and counts for nothing |
 //! | `trials/<run>/` | the runs; of those that did not fail, stored data and the agent's directory are taken away |
 //! | `shrink/<run>/` | replays that failed |
 //! | `smallest-1.toml`, … | the smallest failing scenarios, with the configuration beside them |

@@ -3,7 +3,7 @@
 //!
 //! | hop | evidence |
 //! |---|---|
-//! | `channel` | the events were read back from the agent's own channel after its end; or the agent was killed while its channel held events, by its own count at the last look before |
+//! | `channel` | the events were read back from the agent's own channel after its end; or the agent was killed, and half a second before at most its only channel held, by its own count, at least as many events as were lost in that window |
 //! | unknown | everything else: nobody saw the events after the source had answered, or the source gives no answers |
 //!
 //! `generator` and `source` cannot lose what is owed where the source answers; where it does not,
@@ -13,8 +13,14 @@
 use std::path::Path;
 
 use flume_bench_reports::campaign::Place;
-use flume_bench_reports::record::{Known, LossRange, OwedRule, RunRecord};
+use flume_bench_reports::record::{Fault, Known, LossRange, OwedRule, RunRecord};
 use flume_bench_reports::series::Table;
+
+use crate::plan::conf::Conf;
+
+/// A look at the channel says something of an instant no later than this after it, µs: two periods of
+/// the sampler.
+const FRESH: u64 = 500_000;
 
 /// Places the losses of a run.
 pub fn losses(root: &Path, record: &RunRecord) -> Vec<Place> {
@@ -32,10 +38,10 @@ pub fn losses(root: &Path, record: &RunRecord) -> Vec<Place> {
             evidence: "all of them were read back from the agent's own channel after its end: it holds them and did not deliver them".into(),
         }];
     }
-    let fill = Table::read(&root.join("series.csv")).ok();
+    let looks = Looks::read(root, record);
     let mut places: Vec<Place> = Vec::new();
     for range in &record.losses.items {
-        let place = place(record, range, fill.as_ref());
+        let place = place(record, range, looks.as_ref());
         match places
             .iter_mut()
             .find(|known| known.hop == place.hop && known.window == place.window)
@@ -72,7 +78,7 @@ fn window_of(ranges: &[LossRange]) -> Known<String> {
     }
 }
 
-fn place(record: &RunRecord, range: &LossRange, series: Option<&Table>) -> Place {
+fn place(record: &RunRecord, range: &LossRange, looks: Option<&Looks>) -> Place {
     let window = range.fault.clone().map_or_else(
         || Known::unknown("due outside every fault window"),
         Known::Value,
@@ -90,22 +96,8 @@ fn place(record: &RunRecord, range: &LossRange, series: Option<&Table>) -> Place
             explanation,
         ),
         (OwedRule::Acked, Some(kill)) => {
-            let at = kill.injected_us.value().copied().unwrap_or(0);
-            match series.and_then(|series| last_fill(series, at)) {
-                Some(ppm) if ppm > 0 => (
-                    Known::Value("channel".to_owned()),
-                    format!(
-                        "{explanation}; its channel was {} full at the last look before, by the agent's own count",
-                        flume_bench_reports::show::ppm(ppm)
-                    ),
-                ),
-                _ => (
-                    Known::unknown(
-                        "inside the agent when it was killed: source, channel and sink cannot be told apart, because it reports no fill",
-                    ),
-                    explanation,
-                ),
-            }
+            let (hop, seen) = in_agent(record, kill, looks);
+            (hop, [explanation, seen].join("; "))
         }
         (OwedRule::Acked, None) => (
             Known::unknown(
@@ -126,20 +118,91 @@ fn place(record: &RunRecord, range: &LossRange, series: Option<&Table>) -> Place
     }
 }
 
-/// The fullest channel at the last sample before an instant, in millionths.
-fn last_fill(series: &Table, before_us: u64) -> Option<u64> {
-    series
-        .points("channel_fill_ppm")?
-        .into_iter()
-        .take_while(|(at, _)| *at <= before_us)
-        .filter_map(|(_, fill)| fill)
-        .last()
+/// What is known of the agent's channel over time.
+struct Looks {
+    /// When it was looked at (µs since t0), and how full the fullest channel was, in millionths.
+    fills: Vec<(u64, Option<u64>)>,
+    /// Its capacity in events, where the agent has one channel only.
+    capacity: Option<u64>,
+}
+
+impl Looks {
+    fn read(root: &Path, record: &RunRecord) -> Option<Self> {
+        let series = Table::read(&root.join("series.csv")).ok()?;
+        let config = record.sut.config.value();
+        let text = config.and_then(|config| std::fs::read_to_string(&config.path).ok());
+        let capacity = text.and_then(|text| {
+            let channels = Conf::parse(&text, &record.sut.name).channels();
+            match channels.as_slice() {
+                [only] => Some(only.capacity),
+                _ => None,
+            }
+        });
+        Some(Self {
+            fills: series.points("channel_fill_ppm")?,
+            capacity,
+        })
+    }
+
+    /// How many events the channel held at the last look before an instant, and how long before.
+    fn held(&self, at: u64) -> Result<(u64, u64), &'static str> {
+        let capacity = self
+            .capacity
+            .ok_or("the capacity of its one channel is not known")?;
+        let before = self.fills.iter().take_while(|(look, _)| *look <= at);
+        match before.last() {
+            Some((look, Some(ppm))) if at - look <= FRESH => {
+                // Rounded down.
+                Ok((
+                    (u128::from(*ppm) * u128::from(capacity) / 1_000_000) as u64,
+                    at - look,
+                ))
+            }
+            _ => Err("nobody saw how full its channel was just before"),
+        }
+    }
+}
+
+/// Where an agent that was killed had what it lost: hop and evidence.
+fn in_agent(record: &RunRecord, kill: &Fault, looks: Option<&Looks>) -> (Known<String>, String) {
+    let apart = |why: &str| {
+        Known::unknown(format!(
+            "inside the agent when it was killed: source, channel and sink cannot be told apart, because {why}"
+        ))
+    };
+    let Some(looks) = looks else {
+        return (apart("it reports no fill"), "the agent was killed".into());
+    };
+    let at = kill.injected_us.value().copied().unwrap_or(0);
+    // What the record does not list may belong to this window too.
+    let elsewhere: u64 = record
+        .losses
+        .items
+        .iter()
+        .filter(|range| range.fault.as_ref() != Some(&kill.name))
+        .map(|range| range.events)
+        .sum();
+    let lost = record.counts.lost.saturating_sub(elsewhere);
+    match looks.held(at) {
+        Ok((held, before)) => {
+            let seen = format!(
+                "its channel held {held} events {} before it was killed, by the agent's own count; {lost} were lost",
+                flume_bench_reports::show::duration(before)
+            );
+            if held >= lost {
+                (Known::Value("channel".into()), seen)
+            } else {
+                (apart("its channel held fewer than were lost"), seen)
+            }
+        }
+        Err(why) => (apart(why), "the agent was killed".into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flume_bench_reports::record::{Fault, Listed};
+    use flume_bench_reports::record::{FileUsed, Listed};
 
     fn range(fault: Option<&str>, events: u64) -> LossRange {
         LossRange {
@@ -180,27 +243,47 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_held_events_when_the_agent_was_killed_lost_them() {
+    fn a_channel_that_held_as_many_when_the_agent_was_killed_lost_them() {
         let directory = tempfile::tempdir().unwrap();
-        let record = record(vec![range(Some("kill-1"), 7), range(None, 2)]);
+        let mut record = record(vec![range(Some("kill-1"), 7), range(None, 2)]);
         let places = losses(directory.path(), &record);
         assert!(
             places.iter().all(|place| place.hop.value().is_none()),
             "{places:?}"
         );
+        let conf = directory.path().join("agent.conf");
+        let text =
+            "a1.channels = c1\na1.channels.c1.type = memory\na1.channels.c1.capacity = 1000\n";
+        std::fs::write(&conf, text).unwrap();
+        record.sut.name = "a1".into();
+        record.sut.config = Known::Value(FileUsed {
+            path: conf.display().to_string(),
+            ..FileUsed::default()
+        });
         let columns = flume_bench_reports::series::COLUMNS.join(",");
-        let row = |at: u64, fill: &str| format!("{at},,,,,,,,,,,{fill},,,\n");
-        let text = format!(
-            "{columns}\n{}{}",
-            row(1_900_000, "990000"),
-            row(2_100_000, "0")
-        );
-        std::fs::write(directory.path().join("series.csv"), text).unwrap();
-        let places = losses(directory.path(), &record);
+        // A look some time before the kill at 2 s, and one after it.
+        let seen = |at: u64, fill: &str| {
+            let row = |at: u64, fill: &str| format!("{at},,,,,,,,,,,{fill},,,\n");
+            let text = format!("{columns}\n{}{}", row(at, fill), row(2_100_000, "0"));
+            std::fs::write(directory.path().join("series.csv"), text).unwrap();
+            losses(directory.path(), &record)
+        };
+        let places = seen(1_900_000, "7000");
         assert_eq!(places.len(), 2);
         assert_eq!(places[0].hop, Known::Value("channel".into()));
-        assert!(places[0].evidence.contains("99 % full"), "{places:?}");
+        assert!(places[0].evidence.contains("held 7 events"), "{places:?}");
         assert!(places[1].hop.value().is_none() && places[1].window.value().is_none());
+        for (at, fill, why) in [
+            (1_900_000, "6000", "fewer than were lost"),
+            (1_400_000, "990000", "nobody saw"),
+            (1_900_000, "", "nobody saw"),
+        ] {
+            let places = seen(at, fill);
+            let said = places[0].hop.reason().unwrap_or_default();
+            assert!(said.contains(why), "{at} {fill}: {said}");
+        }
+        std::fs::write(&conf, text.replacen("c1\n", "c1 c2\n", 1)).unwrap();
+        assert!(seen(1_900_000, "7000")[0].hop.value().is_none());
     }
 
     #[test]

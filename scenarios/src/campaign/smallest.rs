@@ -66,8 +66,11 @@ fn signatures(record: &CampaignRecord) -> Vec<(Signature, Trial)> {
         }
         for failure in &trial.failures {
             let signature = failure.signature();
-            let done = record.shrunk.iter().any(|one| one.signature == signature);
-            if !done && found.iter().all(|(_, known, _)| *known != signature) {
+            let done = record
+                .shrunk
+                .iter()
+                .any(|one| same(&one.signature, &signature));
+            if !done && found.iter().all(|(_, known, _)| !same(known, &signature)) {
                 let rank = GUARANTEES
                     .iter()
                     .position(|(key, ..)| *key == failure.guarantee);
@@ -81,6 +84,13 @@ fn signatures(record: &CampaignRecord) -> Vec<(Signature, Trial)> {
         .take(SIGNATURES.saturating_sub(record.shrunk.len()))
         .map(|(_, signature, trial)| (signature, trial))
         .collect()
+}
+
+/// Whether two failures are the same: the class, and the hop where both could be placed. Whether a
+/// loss can be placed depends on when the channel was last looked at, not on what was lost.
+fn same(one: &Signature, other: &Signature) -> bool {
+    let hop = one.hop == other.hop || one.hop.is_empty() || other.hop.is_empty();
+    one.class == other.class && hop
 }
 
 /// Runs behind the search.
@@ -159,7 +169,7 @@ fn answer(trial: &Trial, record: &RunRecord, signature: &Signature) -> Result<bo
     let fails = trial
         .failures
         .iter()
-        .any(|failure| failure.signature() == *signature);
+        .any(|failure| same(&failure.signature(), signature));
     if !fails && record.exit_code == ExitCode::HarnessFailed {
         let why = record.reasons.first().cloned();
         return Err(Spoiled::Harness(why.unwrap_or_default()));
@@ -461,6 +471,18 @@ mod tests {
             answer(&losing, &record(false, ExitCode::Missed), &other),
             Ok(false)
         );
+    }
+
+    #[test]
+    fn a_hop_that_could_not_be_placed_contradicts_none() {
+        let signature = |class: &str, hop: &str| Signature {
+            class: class.into(),
+            hop: hop.into(),
+        };
+        let lost = signature("lost", "channel");
+        assert!(same(&lost, &signature("lost", "")) && same(&signature("lost", ""), &lost));
+        assert!(!same(&lost, &signature("lost", "sink")));
+        assert!(!same(&lost, &signature("unpublished", "channel")));
     }
 
     #[test]

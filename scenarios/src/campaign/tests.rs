@@ -218,4 +218,5 @@ fn a_campaign_for_which_no_number_was_fixed_is_inconclusive() {
     assert_eq!(work.next(), None);
     let done = work.end(&request(Wanted::Trials(1))).unwrap();
     assert_eq!(done.record.exit_code, ExitCode::Inconclusive);
+    assert!(done.record.reasons[0].contains("The pilot told nothing"));
 }

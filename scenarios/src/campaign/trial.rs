@@ -71,7 +71,8 @@ pub fn run(
     })?;
     let own = load_text(&scenario.path, &text)?;
     let outcome = runner::run(&own, options)?;
-    let mut trial = summarise(&outcome.dir, &outcome.record, pending(assignment));
+    let seen = windows::look(&outcome.dir, &outcome.record);
+    let mut trial = summarise(&outcome.dir, &outcome.record, pending(assignment), seen);
     trial.run = outcome
         .dir
         .file_name()
@@ -93,10 +94,14 @@ fn tidy(root: &Path) {
     }
 }
 
-/// What a run's record comes to as a trial.
-fn summarise(root: &Path, record: &RunRecord, planned: Trial) -> Trial {
+/// What a run's record, and what its journal shows of its windows, come to as a trial.
+fn summarise(
+    root: &Path,
+    record: &RunRecord,
+    planned: Trial,
+    seen: Result<windows::Seen, String>,
+) -> Trial {
     let counts = &record.counts;
-    let seen = windows::look(root, record);
     let mut void = doubts(record);
     let mut schedule = planned.schedule;
     for strike in &mut schedule {
@@ -300,4 +305,198 @@ const COUNTED: [&str; 7] = [
 /// What is not known of a strike whose trial had no end.
 pub fn unfinished(strike: &mut Strike) {
     strike.witness = Known::unknown("the trial did not come to its end");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flume_bench_reports::record::{Checker, Objective, Witness};
+
+    fn strike(kind: &str, target: &str) -> Strike {
+        Strike {
+            name: format!("{kind}-1"),
+            kind: kind.into(),
+            target: target.into(),
+            ..Strike::default()
+        }
+    }
+
+    /// A run in which that fault was witnessed, and nothing is wrong.
+    fn clean(strike: &Strike) -> RunRecord {
+        RunRecord {
+            verdict: Verdict::Pass,
+            exit_code: ExitCode::Pass,
+            faults: vec![Fault {
+                name: strike.name.clone(),
+                kind: strike.kind.clone(),
+                target: strike.target.clone(),
+                witness: Known::Value(Witness {
+                    what: "wait_status".into(),
+                    evidence: "signal 9".into(),
+                    at_us: 1,
+                }),
+                ..Fault::default()
+            }],
+            checkers: vec![checker("conservation", Verdict::Pass, "")],
+            ..RunRecord::default()
+        }
+    }
+
+    fn checker(name: &str, verdict: Verdict, reason: &str) -> Checker {
+        Checker {
+            name: name.into(),
+            verdict,
+            reason: reason.into(),
+            ..Checker::default()
+        }
+    }
+
+    fn trial(strike: &Strike, record: &RunRecord, felt: bool) -> Trial {
+        let planned = Trial {
+            schedule: vec![strike.clone()],
+            ..Trial::default()
+        };
+        let seen = windows::Seen {
+            windows: Vec::new(),
+            disturbed: felt.then(|| strike.name.clone()).into_iter().collect(),
+        };
+        summarise(Path::new("/nowhere"), record, planned, Ok(seen))
+    }
+
+    #[test]
+    fn a_trial_passes_only_where_its_fault_was_seen_and_felt() {
+        for (kind, target, felt, outcome) in [
+            ("kill", "agent", true, Outcome::Passed),
+            ("kill", "agent", false, Outcome::Void),
+            ("outage", "store", false, Outcome::Void),
+            ("pause", "agent", false, Outcome::Void),
+            ("cut_link", "agent->datanode1", false, Outcome::Void),
+            // Over this link no events travel, and a slow link stops nothing.
+            ("cut_link", "agent->namenode", false, Outcome::Passed),
+            ("slow_link", "generator->agent", false, Outcome::Passed),
+        ] {
+            let strike = strike(kind, target);
+            let trial = trial(&strike, &clean(&strike), felt);
+            assert_eq!(trial.outcome, outcome, "{kind} {target} {felt}");
+            assert_eq!(trial.void.is_empty(), outcome == Outcome::Passed);
+            assert!(trial.schedule[0].witness.value().is_some());
+        }
+    }
+
+    #[test]
+    fn what_proves_nothing_is_void_and_says_why() {
+        let kill = strike("kill", "agent");
+        type Spoil = fn(&mut RunRecord);
+        let cases: [(&str, Spoil); 6] = [
+            ("nobody saw it", |record| {
+                record.faults[0].void = Some("void: nobody saw it".into());
+            }),
+            ("it never struck", |record| record.faults.clear()),
+            ("the run was interrupted", |record| {
+                record.interrupted = true
+            }),
+            ("the disk is full", |record| {
+                record.exit_code = ExitCode::HarnessFailed;
+                record.reasons = vec!["the disk is full".into()];
+            }),
+            ("its deadline", |record| {
+                let reason = "the drain ended at its deadline";
+                record.checkers[0] = checker("conservation", Verdict::Inconclusive, reason);
+            }),
+            ("too few events", |record| {
+                record.verdict = Verdict::Inconclusive;
+                record.reasons = vec!["too few events".into()];
+            }),
+        ];
+        for (why, spoil) in cases {
+            let mut record = clean(&kill);
+            spoil(&mut record);
+            let void = trial(&kill, &record, true);
+            assert_eq!(void.outcome, Outcome::Void, "{why}");
+            assert!(
+                void.void.iter().any(|said| said.contains(why)),
+                "{:?}",
+                void.void
+            );
+            // A loss stays a loss.
+            record.counts.lost = 3;
+            record
+                .checkers
+                .push(checker("conservation", Verdict::Fail, "3 are lost."));
+            let failed = trial(&kill, &record, true);
+            assert_eq!(failed.outcome, Outcome::Failed, "{why}");
+            assert_eq!(failed.void, void.void, "it keeps its doubts");
+        }
+        let planned = Trial {
+            schedule: vec![kill.clone()],
+            ..Trial::default()
+        };
+        let unread = summarise(Path::new("/"), &clean(&kill), planned, Err("torn".into()));
+        assert_eq!(unread.outcome, Outcome::Void);
+        assert!(unread.void.iter().any(|said| said.contains("torn")));
+    }
+
+    #[test]
+    fn each_checker_that_fails_is_a_class_of_its_own() {
+        let kill = strike("kill", "agent");
+        let missed = |metric: &str| Objective {
+            metric: metric.into(),
+            verdict: Verdict::Fail,
+            ..Objective::default()
+        };
+        for (name, objective, class, guarantee, events) in [
+            ("conservation", Some("lost"), "lost", "at_least_once", 1),
+            (
+                "publication",
+                Some("unpublished"),
+                "unpublished",
+                "published",
+                2,
+            ),
+            (
+                "duplicates",
+                Some("duplicated"),
+                "duplicated",
+                "no_duplicates",
+                3,
+            ),
+            ("order", Some("reordered"), "reordered", "ordered", 4),
+            ("corruption", Some("malformed"), "malformed", "intact", 6),
+            (
+                "corruption",
+                Some("unexpected"),
+                "unexpected",
+                "nothing_invented",
+                7,
+            ),
+            ("liveness", None, "liveness", "comes_back", 0),
+            (
+                "objectives",
+                Some("drained_within"),
+                "drained_within",
+                "objectives",
+                0,
+            ),
+        ] {
+            let mut record = clean(&kill);
+            let counts = &mut record.counts;
+            (counts.lost, counts.unpublished, counts.duplicated) = (1, 2, 3);
+            (counts.reordered, counts.corrupted) = (4, 5);
+            (counts.malformed, counts.unexpected) = (6, 7);
+            record.checkers = vec![checker(name, Verdict::Fail, "missed.")];
+            record.objectives = objective.map(missed).into_iter().collect();
+            let trial = trial(&kill, &record, true);
+            assert_eq!(trial.failures.len(), 1, "{name}: {:?}", trial.failures);
+            let failure = &trial.failures[0];
+            assert_eq!(
+                (
+                    failure.class.as_str(),
+                    failure.guarantee.as_str(),
+                    failure.events
+                ),
+                (class, guarantee, events)
+            );
+            assert_eq!(failure.places.is_empty(), class != "lost");
+        }
+    }
 }
