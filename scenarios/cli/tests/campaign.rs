@@ -163,8 +163,11 @@ fn what_is_interrupted_is_kept_and_gone_on_with() {
         let Ok(mut entries) = std::fs::read_dir(&runs) else {
             return false;
         };
-        let dir = entries.next().unwrap().unwrap().path();
-        let text = std::fs::read(dir.join("campaign.json")).unwrap_or_default();
+        // The directory of runs is made first, the campaign's within it a moment later.
+        let Some(Ok(entry)) = entries.next() else {
+            return false;
+        };
+        let text = std::fs::read(entry.path().join("campaign.json")).unwrap_or_default();
         let record: Value = serde_json::from_slice(&text).unwrap_or(Value::Null);
         record["trials"]
             .as_array()
