@@ -80,6 +80,32 @@ fn is_loss(what: &str) -> bool {
     LOSSES.contains(&what)
 }
 
+/// A gate of these scenarios that has decided nothing yet.
+#[cfg(test)]
+fn record_of(scenarios: Vec<ScenarioGate>) -> GateRecord {
+    let code = ExitCode::Inconclusive;
+    GateRecord {
+        schema_version: SCHEMA_VERSION,
+        verdict: Verdict::Inconclusive,
+        reasons: Vec::new(),
+        exit_code: code,
+        exit_code_given: code,
+        interrupted: false,
+        id: Text64(1),
+        seed: Text64(1),
+        command_line: Vec::new(),
+        started: String::new(),
+        took_us: 0,
+        host: judge::host(),
+        host_kind: host_kind(),
+        arms: Vec::new(),
+        plan: record::Plan::default(),
+        host_unfit: false,
+        scenarios,
+        notes: Vec::new(),
+    }
+}
+
 /// Bytes in hexadecimal.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -215,7 +241,7 @@ pub fn run(request: &Request, say: &dyn Fn(&str)) -> Result<Outcome, Vec<Problem
     if stop.is_none() {
         remember(request, &record, say);
     }
-    write(&dir, &record, say);
+    write(&dir, &mut record, say);
     Ok(Outcome { record, dir })
 }
 
@@ -280,6 +306,7 @@ fn checked_one(request: &Request, scenario: Scenario) -> Result<Checked, Vec<Pro
             .map(|margin| (margin.ppm, margin.floor))
             .collect(),
         calibrated: calibration::stored(&request.store, &sha256).map_err(one)?,
+        drift: stored.as_ref().map(|stored| stored.drift.clone()),
     };
     Ok(Checked {
         left_out: quarantine::reason(&request.store, &sha256, now).map_err(one)?,
@@ -469,9 +496,15 @@ fn remember(request: &Request, record: &GateRecord, say: &dyn Fn(&str)) {
     }
 }
 
-fn write(dir: &Path, record: &GateRecord, say: &dyn Fn(&str)) {
+/// Writes the record. A gate that leaves none has proved nothing to anybody.
+fn write(dir: &Path, record: &mut GateRecord, say: &dyn Fn(&str)) {
     if let Err(error) = record::write(&dir.join(RECORD), record) {
         say(&error.to_string());
+        record.verdict = Verdict::Inconclusive;
+        record.exit_code = ExitCode::HarnessFailed;
+        record.exit_code_given = ExitCode::HarnessFailed;
+        let why = format!("The gate's record could not be written: {error}.");
+        record.reasons.insert(0, why);
     }
 }
 
@@ -505,4 +538,18 @@ pub fn host_kind() -> String {
         .value()
         .map_or(0, |bytes| (bytes + (1 << 29)) >> 30);
     format!("{cpu}-{cores}-cores-{gib}-gib")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_cannot_be_written_is_a_failure() {
+        let mut record = record_of(Vec::new());
+        record.exit_code_given = ExitCode::Pass;
+        write(Path::new("/proc/nowhere"), &mut record, &|_| ());
+        assert_eq!(record.exit_code_given, ExitCode::HarnessFailed);
+        assert!(record.reasons[0].contains("could not be written"));
+    }
 }

@@ -262,6 +262,10 @@ pub struct Evidence {
     pub p_better_adjusted: f64,
     /// Coefficient of variation of a run within these pairs; `None` of a single pair.
     pub cv: Option<f64>,
+    /// Drift of the host that a change must exceed, where the baseline is a stored one; else 0. The
+    /// p of "no slow-down" is of the log-ratios less the drift, that of "no speed-up" of the
+    /// log-ratios plus the drift; estimate and bounds are as measured.
+    pub drift: f64,
 }
 
 impl Evidence {
@@ -283,15 +287,39 @@ impl Evidence {
             p_worse_adjusted: p_worse,
             p_better_adjusted: signed_rank::p_less(log_ratios)?,
             cv: spread::within_pair_cv(log_ratios).ok(),
+            drift: 0.0,
+        })
+    }
+
+    /// Against a stored baseline, on a host that drifts by so much: it is taken off for the alarm,
+    /// and added for the answer that nothing got worse. The log-ratio carries the noise of one run
+    /// only, so nothing is divided by √2.
+    ///
+    /// # Errors
+    ///
+    /// As [`Evidence::of`].
+    pub fn of_drifted(log_ratios: &[f64], level: f64, drift: f64) -> Result<Self, Unable> {
+        let shifted = |by: f64| -> Vec<f64> { log_ratios.iter().map(|ratio| ratio + by).collect() };
+        let p_worse = signed_rank::p_greater(&shifted(-drift))?;
+        Ok(Self {
+            p_worse,
+            p_worse_adjusted: p_worse,
+            p_better_adjusted: signed_rank::p_less(&shifted(drift))?,
+            cv: spread::standard_deviation(log_ratios).ok(),
+            drift,
+            ..Self::of(log_ratios, level)?
         })
     }
 
     /// Of metrics tested together. `None` for one without values, or with one that is not finite;
     /// it stays in the family, as a hypothesis that is not rejected.
-    fn together(log_ratios: &[&[f64]], level: f64) -> Vec<Option<Self>> {
+    fn together(log_ratios: &[(&[f64], Option<f64>)], level: f64) -> Vec<Option<Self>> {
         let mut all: Vec<Option<Self>> = log_ratios
             .iter()
-            .map(|ratios| Self::of(ratios, level).ok())
+            .map(|(ratios, drift)| match drift {
+                Some(drift) => Self::of_drifted(ratios, level, *drift).ok(),
+                None => Self::of(ratios, level).ok(),
+            })
             .collect();
         let p = |of: &dyn Fn(&Self) -> f64| -> Vec<f64> {
             let all = all.iter();
@@ -312,16 +340,16 @@ impl Evidence {
     }
 
     fn is_fine(&self, margin: f64) -> bool {
-        self.upper.is_some_and(|upper| upper < margin)
+        self.upper.is_some_and(|upper| upper + self.drift < margin)
     }
 
     fn alarms(&self, margin: f64, level: f64) -> bool {
-        self.p_worse_adjusted <= level && self.estimate >= margin / 2.0
+        self.p_worse_adjusted <= level && self.estimate - self.drift >= margin / 2.0
     }
 
     /// At half the level, because it is asked at every look and not confirmed.
     fn improves(&self, margin: f64, level: f64) -> bool {
-        self.p_better_adjusted <= level / 2.0 && self.estimate <= -margin / 2.0
+        self.p_better_adjusted <= level / 2.0 && self.estimate + self.drift <= -margin / 2.0
     }
 }
 
@@ -380,6 +408,8 @@ pub struct Screen {
     metrics: Vec<Metric>,
     strict: bool,
     states: Vec<MetricState>,
+    /// Of each metric the host's drift, where the baseline is a stored one.
+    drift: Vec<Option<f64>>,
     /// Looks taken.
     looked: usize,
 }
@@ -414,11 +444,24 @@ impl Screen {
             .collect();
         Ok(Self {
             plan,
+            drift: vec![None; metrics.len()],
             metrics,
             strict,
             states,
             looked: 0,
         })
+    }
+
+    /// The same against stored baselines: of each metric the drift of the host as a log-ratio,
+    /// `None` where both arms are run. What a host can see is then worse by its drift.
+    #[must_use]
+    pub fn with_drift(mut self, drift: Vec<Option<f64>>) -> Self {
+        self.drift = drift;
+        self.drift.resize(self.metrics.len(), None);
+        for (state, drift) in self.states.iter_mut().zip(&self.drift) {
+            state.resolution = state.resolution.map(|least| least + drift.unwrap_or(0.0));
+        }
+        self
     }
 
     /// Every metric, in the order given.
@@ -456,10 +499,10 @@ impl Screen {
         };
         self.looked += 1;
         let next = self.plan.looks.get(self.looked).map(|look| look.pairs);
-        let pairs: Vec<&[f64]> = (0..self.metrics.len())
+        let pairs: Vec<(&[f64], Option<f64>)> = (0..self.metrics.len())
             .map(|index| {
                 let all = log_ratios.get(index).copied().unwrap_or_default();
-                all.get(..look.pairs).unwrap_or_default()
+                (all.get(..look.pairs).unwrap_or_default(), self.drift[index])
             })
             .collect();
         let together = Evidence::together(&pairs, look.fine_level);
@@ -485,7 +528,7 @@ impl Screen {
         };
         state.screen = Some(evidence);
         if !state.calibrated {
-            state.resolution = evidence.cv.map(|cv| RESOLUTION * cv);
+            state.resolution = evidence.cv.map(|cv| RESOLUTION * cv + evidence.drift);
         }
         let too_noisy = state.resolution.is_none_or(|least| least > metric.margin);
         let level = self.plan.suite_level;
@@ -510,11 +553,12 @@ impl Screen {
     /// are read, and only as many as are planned. An alarmed metric with fewer is inconclusive.
     pub fn confirm(&mut self, log_ratios: &[&[f64]]) -> &[MetricState] {
         let alarmed = self.alarmed();
-        let pairs: Vec<&[f64]> = alarmed
+        let pairs: Vec<(&[f64], Option<f64>)> = alarmed
             .iter()
             .map(|index| {
                 let all = log_ratios.get(*index).copied().unwrap_or_default();
-                all.get(..self.plan.fresh_pairs).unwrap_or_default()
+                let fresh = all.get(..self.plan.fresh_pairs).unwrap_or_default();
+                (fresh, self.drift[*index])
             })
             .collect();
         let together = Evidence::together(&pairs, self.plan.fresh_fine_level);

@@ -363,12 +363,26 @@ pub struct Baseline {
 pub struct Stored {
     /// When the gate began, RFC 3339.
     pub when: String,
+    /// The gate that it was saved from; files of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Text64>,
     /// The arm's program.
     pub program_sha256: Known<String>,
     /// Runs behind each median.
     pub runs: u64,
     /// Of each metric, in the order of their table.
     pub values: Vec<Known<Ratio>>,
+}
+
+impl Stored {
+    /// Whether both were measured by the same gate.
+    #[must_use]
+    pub fn same_gate(&self, other: &Self) -> bool {
+        match (&self.gate, &other.gate) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.when == other.when,
+        }
+    }
 }
 
 /// Writes a baseline, replacing what is there.

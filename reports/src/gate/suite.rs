@@ -24,6 +24,9 @@ pub struct Given {
     pub margins: Vec<(u64, u64)>,
     /// Variation within a pair from a stored calibration, by metric.
     pub calibrated: Vec<Option<f64>>,
+    /// Where the baseline is a stored one: the drift measured on this host by metric, as a
+    /// log-ratio. A metric whose drift is not known decides nothing and does not pass.
+    pub drift: Option<Vec<Option<f64>>>,
 }
 
 impl Given {
@@ -37,6 +40,7 @@ impl Given {
                 .map(|metric| (metric.margin_ppm, metric.floor))
                 .collect(),
             calibrated: vec![None; METRICS.len()],
+            drift: None,
         }
     }
 }
@@ -123,8 +127,28 @@ impl Suite {
                 }
             }
         }
-        self.screen = Some(Screen::new(self.plan.clone(), metrics, self.strict)?);
+        let drift = self
+            .members
+            .iter()
+            .map(|(of, at)| self.drift(*of, *at).ok()?);
+        let drift = drift.collect();
+        let screen = Screen::new(self.plan.clone(), metrics, self.strict)?;
+        self.screen = Some(screen.with_drift(drift));
         Ok(())
+    }
+
+    /// The drift that a change of a metric must exceed: none where both arms are run. An error where
+    /// it would have to be known.
+    fn drift(&self, scenario: usize, at: usize) -> Result<Option<f64>, &'static str> {
+        match &self.given[scenario].drift {
+            None => Ok(None),
+            Some(drift) => match drift.get(at).copied().flatten() {
+                Some(drift) => Ok(Some(drift)),
+                None => Err(
+                    "no drift of it has been measured on this host: save two gates of the same build",
+                ),
+            },
+        }
     }
 
     /// M as a log-ratio, with the floor in it.
@@ -144,6 +168,9 @@ impl Suite {
         self.members
             .iter()
             .map(|(scenario, at)| {
+                if self.drift(*scenario, *at).is_err() {
+                    return Vec::new();
+                }
                 let of_stage = pairs[*scenario].iter().filter(|pair| pair.stage == stage);
                 // One value that is missing leaves the metric short, and so inconclusive.
                 of_stage.filter_map(|pair| log_ratio(pair, *at)).collect()
@@ -206,7 +233,9 @@ impl Suite {
             // What was decided stays, whatever a later run could not measure.
             (Some(state), _) => {
                 of_state(&mut result, state, margin, self.strict);
-                if let (State::Inconclusive, Some(why)) = (state.state, missing(pairs, at)) {
+                let unknown = self.drift(scenario, at).err().map(str::to_owned);
+                let why = missing(pairs, at).or(unknown);
+                if let (State::Inconclusive, Some(why)) = (state.state, why) {
                     result.reason = why;
                 }
             }
@@ -558,6 +587,38 @@ mod tests {
                 "{why}"
             );
         }
+    }
+
+    #[test]
+    fn against_a_stored_baseline_the_drift_is_taken_off_and_added() {
+        let drifted = |drift: Option<f64>, factor: f64| {
+            let mut drifts = vec![None; METRICS.len()];
+            drifts[0] = drift.map(f64::ln_1p);
+            let given = Given {
+                drift: Some(drifts),
+                ..Given::defaults("s")
+            };
+            let slower: Vec<f64> = NOISE.iter().map(|noise| noise * factor).collect();
+            let mut all = pairs("screen", &slower, (20 << 20, 20 << 20));
+            let mut suite = Suite::new(Plan::default(), false, vec![given]);
+            suite.look(&[&all[..8]]).unwrap();
+            suite.look(&[&all]).unwrap();
+            all.extend(pairs("confirm", &slower[..8], (20 << 20, 20 << 20)));
+            suite.confirm(&[&all]);
+            let results = suite.results(0, &all);
+            let (outcome, why) = outcome(&results, "cpu_ns_per_event");
+            (outcome, why, results[0].baseline.clone())
+        };
+        // 10 % slower, on a host that drifts by 2 %: slower all the same; by 9 %: not said.
+        assert_eq!(drifted(Some(0.02), 1.10).0, Outcome::Regression);
+        assert_eq!(drifted(Some(0.09), 1.10).0, Outcome::Demoted);
+        // Unchanged: fine on a quiet host, not on one whose drift could hide a change of 5 %.
+        assert_eq!(drifted(Some(0.01), 1.0).0, Outcome::Fine);
+        assert_ne!(drifted(Some(0.06), 1.0).0, Outcome::Fine);
+        let (outcome, why, baseline) = drifted(None, 1.10);
+        assert_eq!(outcome, Outcome::Inconclusive);
+        assert!(why.contains("no drift"), "{why}");
+        assert_eq!(baseline, Known::Value(Ratio::new(5_000_000, 1_000)));
     }
 
     #[test]

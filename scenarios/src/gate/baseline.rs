@@ -3,15 +3,17 @@
 //! `baseline save` keeps the medians of one arm of a gate; `baseline promote` copies those of a
 //! branch to another one; `gate --against BRANCH --candidate PATH` runs the candidate alone and
 //! compares it with them. That is the weaker form: the two were measured at different times, and
-//! machines drift. So each file keeps what was there before, and two entries of the *same* program
-//! show how far this host has drifted; no change smaller than that is called a regression, and
-//! without two such entries none is.
+//! machines drift. So each file keeps what was there before, and two entries of the *same* program,
+//! saved from different gates, show how far this host has drifted. The change must be a regression
+//! when it is taken for smaller by that drift, and it is fine only when it would be so if it were
+//! larger by it. Without two such entries nothing is decided. A gate is saved once only: the same
+//! figures again would show a drift of 0.
 
 use std::path::{Path, PathBuf};
 
 use flume_bench_reports::gate::metric::METRICS;
 use flume_bench_reports::gate::record::{self, Baseline, GateRecord, RunOf, ScenarioGate, Stored};
-use flume_bench_reports::record::{Known, Ratio};
+use flume_bench_reports::record::Known;
 use flume_bench_reports::verdict::ExitCode;
 
 use super::host_kind;
@@ -75,7 +77,7 @@ pub fn save(
             "a baseline is what others are held to: save the arm `baseline`, or fix the candidate",
         )));
     }
-    let mut written = Vec::new();
+    let mut changed = Vec::new();
     for scenario in &found.scenarios {
         let at = file(store, branch, &found.host_kind, &scenario.sha256).map_err(one)?;
         let mut baseline = match at.exists() {
@@ -89,11 +91,27 @@ pub fn save(
                 entries: Vec::new(),
             },
         };
-        baseline
-            .entries
-            .push(entry(&found, scenario, arm, &path).map_err(one)?);
+        let new = entry(&found, scenario, arm, &path).map_err(one)?;
+        if baseline.entries.iter().any(|old| old.same_gate(&new)) {
+            return Err(one(Problem::at(
+                &path,
+                0,
+                format!(
+                    "this gate is already in the baseline of {branch} for {}, and the same figures \
+                     twice would show a host that never drifts",
+                    scenario.name
+                ),
+            )
+            .remedy("run another gate of the build, and save that one")));
+        }
+        baseline.entries.push(new);
         let surplus = baseline.entries.len().saturating_sub(KEPT);
         baseline.entries.drain(..surplus);
+        changed.push((at, baseline));
+    }
+    // Nothing is written before everything is known to be sound.
+    let mut written = Vec::new();
+    for (at, baseline) in changed {
         put(&at, &baseline).map_err(one)?;
         written.push(at);
     }
@@ -120,6 +138,7 @@ fn entry(
     let program = gate.arms.get(arm).and_then(|arm| arm.program.value());
     Ok(Stored {
         when: gate.started.clone(),
+        gate: Some(gate.id),
         program_sha256: program.map_or_else(
             || Known::unknown("the arm had no program of its own"),
             |file| file.sha256.clone(),
@@ -211,8 +230,10 @@ pub fn promote(store: &Path, from: &str, to: &str) -> Result<usize, Vec<Problem>
 /// What a candidate is compared with: one run's worth of values, drift included, and a note.
 #[derive(Debug, Clone)]
 pub struct Against {
-    /// The stored medians, made worse by the measured drift.
+    /// The stored medians as they were measured.
     pub run: RunOf,
+    /// By metric the drift measured on this host, as a log-ratio; `None` where none was.
+    pub drift: Vec<Option<f64>>,
     /// What a reader must know about it.
     pub note: String,
 }
@@ -251,8 +272,9 @@ pub fn against(store: &Path, branch: &str, name: &str, sha256: &str) -> Result<A
         );
     }
     let drift = drift(&baseline.entries);
+    let missing = || Known::unknown("the stored baseline has no value");
     let values = (0..METRICS.len())
-        .map(|at| worse_by_drift(last, &drift, at))
+        .map(|at| last.values.get(at).cloned().unwrap_or_else(missing))
         .collect();
     let least = drift.iter().flatten().copied().fold(0.0, f64::max);
     let note = format!(
@@ -263,8 +285,8 @@ pub fn against(store: &Path, branch: &str, name: &str, sha256: &str) -> Result<A
                 "No change is called a regression that is smaller than the drift measured on this host, up to {:.1} %.",
                 least.exp_m1() * 100.0
             ),
-            false =>
-                "No drift has been measured on this host: save the same build twice.".to_owned(),
+            false => "No drift has been measured on this host: save two gates of the same build."
+                .to_owned(),
         }
     );
     Ok(Against {
@@ -274,11 +296,13 @@ pub fn against(store: &Path, branch: &str, name: &str, sha256: &str) -> Result<A
             values,
             ..RunOf::default()
         },
+        drift,
         note,
     })
 }
 
-/// By metric the largest difference between two entries of the same program, as a log-ratio.
+/// By metric the largest difference between two entries of the same program from different gates, as a
+/// log-ratio.
 fn drift(entries: &[Stored]) -> Vec<Option<f64>> {
     let log = |a: &Stored, b: &Stored, at: usize| -> Option<f64> {
         let of = |one: &Stored| one.values.get(at)?.value().and_then(|ratio| ratio.as_f64());
@@ -290,7 +314,8 @@ fn drift(entries: &[Stored]) -> Vec<Option<f64>> {
             for (i, one) in entries.iter().enumerate() {
                 for other in &entries[..i] {
                     let same = one.program_sha256.value().is_some()
-                        && one.program_sha256 == other.program_sha256;
+                        && one.program_sha256 == other.program_sha256
+                        && !one.same_gate(other);
                     if let (true, Some(log)) = (same, log(one, other, at)) {
                         largest = Some(f64::max(largest.unwrap_or(0.0), log));
                     }
@@ -301,31 +326,19 @@ fn drift(entries: &[Stored]) -> Vec<Option<f64>> {
         .collect()
 }
 
-fn worse_by_drift(last: &Stored, drift: &[Option<f64>], at: usize) -> Known<Ratio> {
-    let Some(drift) = drift[at] else {
-        return Known::unknown("no drift of it has been measured on this host");
-    };
-    let value = last.values.get(at).cloned().unwrap_or_default();
-    let factor = match METRICS[at].less_is_better {
-        true => drift.exp(),
-        false => (-drift).exp(),
-    };
-    // A thousandth part of a unit is kept: values are small where events are many.
-    value.map(|ratio| {
-        let part = (ratio.part as f64 * 1e3 * factor).round() as u64;
-        Ratio::new(part, ratio.whole.saturating_mul(1_000))
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use flume_bench_reports::record::{Ratio, Text64};
+
     use super::*;
 
     fn stored(program: &str, cpu: u64) -> Stored {
+        // Each figure from a gate of its own.
         let mut values = vec![Known::unknown("not in this test"); METRICS.len()];
         values[0] = Known::Value(Ratio::new(cpu, 1_000));
         Stored {
             when: "2026-01-01T00:00:00Z".into(),
+            gate: Some(Text64(cpu)),
             program_sha256: Known::Value(program.into()),
             runs: 12,
             values,
@@ -349,10 +362,35 @@ mod tests {
         let drift = drift(&entries);
         assert!((drift[0].unwrap() - 1.1_f64.ln()).abs() < 1e-9);
         assert_eq!(drift[1], None);
-        let value = worse_by_drift(&entries[2], &drift, 0);
-        let value = value.value().unwrap().as_f64().unwrap();
-        assert!((value - 5.5 * 1.1).abs() < 0.01, "{value}");
-        assert!(worse_by_drift(&entries[0], &[None], 0).reason().is_some());
+        let again = [stored("a", 5_000), stored("a", 5_000)];
+        assert_eq!(super::drift(&again)[0], None, "one gate, saved twice");
+        let mut old = again;
+        old.iter_mut().for_each(|one| one.gate = None);
+        assert_eq!(super::drift(&old)[0], None, "one gate, by its instant");
+    }
+
+    #[test]
+    fn a_gate_is_saved_once() {
+        let desk = tempfile::tempdir().unwrap();
+        let store = desk.path().join("store");
+        let path = desk.path().join("gate.json");
+        let scenario = ScenarioGate {
+            sha256: "ab".repeat(32),
+            pairs: vec![record::Pair::default(); LEAST_RUNS],
+            ..ScenarioGate::default()
+        };
+        let mut gate = crate::gate::record_of(vec![scenario]);
+        record::write(&path, &gate).unwrap();
+        assert_eq!(save(&path, 0, "main", &store).unwrap().len(), 1);
+        let refused = save(&path, 1, "main", &store).unwrap_err();
+        assert!(
+            refused[0].message.contains("already in the baseline"),
+            "{refused:?}"
+        );
+        gate.id = Text64(2);
+        record::write(&path, &gate).unwrap();
+        save(&path, 0, "main", &store).unwrap();
+        assert_eq!(list(&store, None).unwrap()[0].entries.len(), 2);
     }
 
     #[test]
@@ -370,6 +408,9 @@ mod tests {
         assert!(promote(store, "nowhere", "main").is_err());
         assert_eq!(promote(store, "topic/x", "main").unwrap(), 1);
         let found = against(store, "main", "s", &sha256).unwrap();
+        // The record shows what was measured; the drift is beside it.
+        assert_eq!(found.run.values[0], Known::Value(Ratio::new(5_100, 1_000)));
+        assert!((found.drift[0].unwrap() - 1.02_f64.ln()).abs() < 1e-9);
         assert!(found.note.contains("up to 2.0 %"), "{}", found.note);
         let other = against(store, "main", "s", &"cd".repeat(32)).unwrap_err();
         assert!(other.message.contains("another state"), "{other}");

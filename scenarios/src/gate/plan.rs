@@ -33,7 +33,9 @@ pub struct Planned {
 
 impl Planned {
     fn run(&self) -> Duration {
-        self.warm_up + self.steady + OVERHEAD
+        // With --with-faults the phases are the scenario's own, of any length.
+        let load = self.warm_up.saturating_add(self.steady);
+        load.saturating_add(OVERHEAD)
     }
 
     /// One line for people.
@@ -46,7 +48,8 @@ impl Planned {
             .collect();
         let pairs = self.rule.screen_pairs() as u32;
         let fresh = self.rule.fresh_pairs as u32;
-        let of = |pairs: u32| show_duration(self.run() * 2 * pairs * scenarios as u32);
+        let of =
+            |pairs: u32| show_duration(self.run().saturating_mul(2 * pairs * scenarios as u32));
         format!(
             "plan: looks after {} pairs, {fresh} fresh pairs on an alarm; a run {} (warm-up {}, \
              measured {}); at most {} without an alarm, {} with one",
@@ -112,7 +115,8 @@ pub fn of<'a>(
     let metrics = gating.count() * count.max(1);
     let usual = decision::Plan::default();
     let whole = usual.screen_pairs() + usual.fresh_pairs;
-    let fitting = (request.budget.as_secs_f64() / (planned.run() * 2).as_secs_f64()) as usize;
+    let fitting =
+        (request.budget.as_secs_f64() / planned.run().saturating_mul(2).as_secs_f64()) as usize;
     planned.rule = match request.pairs {
         Some(pairs) => decision::Plan::of_pairs(pairs),
         None if fitting >= whole => usual,
@@ -123,7 +127,7 @@ pub fn of<'a>(
     let have = planned.rule.screen_pairs().min(planned.rule.fresh_pairs);
     let need = planned.rule.least_pairs(metrics);
     if have < need {
-        let budget = show_duration(planned.run() * 4 * need as u32);
+        let budget = show_duration(planned.run().saturating_mul(4 * need as u32));
         let message = format!(
             "{have} pairs cannot decide over {metrics} gating metrics, whatever they show: the \
              signed-rank test has no p below 1 in 2^{have}, and {need} pairs are the least"

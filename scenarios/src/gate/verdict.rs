@@ -336,9 +336,7 @@ fn passed(metrics: &[MetricResult]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use flume_bench_reports::gate::record::Plan;
-    use flume_bench_reports::record::{Host, Text64};
-
+    use super::super::record_of;
     use super::*;
 
     fn miss(arm: usize, what: &str) -> Miss {
@@ -416,30 +414,6 @@ mod tests {
         assert_eq!(codes(vec![cpu(Outcome::Improved), rss]), ExitCode::Pass);
     }
 
-    fn record(scenarios: Vec<ScenarioGate>) -> GateRecord {
-        let code = ExitCode::Inconclusive;
-        GateRecord {
-            schema_version: 1,
-            verdict: Verdict::Inconclusive,
-            reasons: Vec::new(),
-            exit_code: code,
-            exit_code_given: code,
-            interrupted: false,
-            id: Text64(1),
-            seed: Text64(1),
-            command_line: Vec::new(),
-            started: String::new(),
-            took_us: 0,
-            host: Host::default(),
-            host_kind: String::new(),
-            arms: Vec::new(),
-            plan: Plan::default(),
-            host_unfit: false,
-            scenarios,
-            notes: Vec::new(),
-        }
-    }
-
     fn passing() -> ScenarioGate {
         ScenarioGate {
             metrics: vec![metric_of("cpu_ns_per_event", Outcome::Fine)],
@@ -450,7 +424,7 @@ mod tests {
     #[test]
     fn neutral_is_for_the_hosts_doing_only() {
         let given = |stop: Stop| {
-            let mut record = record(vec![passing()]);
+            let mut record = record_of(vec![passing()]);
             decide(&mut record, Some(&stop), true);
             assert_eq!(record.exit_code, ExitCode::Inconclusive, "{stop:?}");
             record.exit_code_given
@@ -471,11 +445,11 @@ mod tests {
             left_out: Some("It is in quarantine.".into()),
             ..ScenarioGate::default()
         };
-        let mut some = record(vec![passing(), left_out()]);
+        let mut some = record_of(vec![passing(), left_out()]);
         decide(&mut some, None, false);
         assert_eq!(some.exit_code, ExitCode::Pass);
         assert!(some.reasons[1].contains("quarantine"), "{:?}", some.reasons);
-        let mut none = record(vec![left_out(), left_out()]);
+        let mut none = record_of(vec![left_out(), left_out()]);
         decide(&mut none, None, false);
         assert_eq!(none.exit_code, ExitCode::Inconclusive);
     }

@@ -69,12 +69,26 @@ impl Gate {
 /// Shorter than this, a run measures its own begin and end.
 const LEAST_STEADY: Duration = Duration::from_secs(1);
 
+/// Longer than this, no run of a gate is.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// A length of time that a run can have.
+fn bounded(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if duration > LONGEST {
+        return Err(format!(
+            "\"{text}\" is too long for a run of a gate: 24h at most"
+        ));
+    }
+    Ok(duration)
+}
+
 pub(super) fn read(table: &Reader<'_, '_>, faults: bool, holdable: bool) -> Gate {
     let mut gate = Gate::default();
-    if let Some(warm_up) = table.parsed("warm_up", parse_duration) {
+    if let Some(warm_up) = table.parsed("warm_up", bounded) {
         gate.warm_up = warm_up;
     }
-    if let Some(steady) = table.parsed("steady", parse_duration) {
+    if let Some(steady) = table.parsed("steady", bounded) {
         gate.steady = steady;
         if steady < LEAST_STEADY {
             table.problem(
@@ -83,7 +97,7 @@ pub(super) fn read(table: &Reader<'_, '_>, faults: bool, holdable: bool) -> Gate
             );
         }
     }
-    if let Some(hold) = table.parsed("hold", parse_duration) {
+    if let Some(hold) = table.parsed("hold", bounded) {
         gate.hold = hold;
         if hold * 2 > gate.steady {
             table.problem("hold", "gate.hold may be half of gate.steady at most");
@@ -175,7 +189,33 @@ fn margin(text: &str, unit: &str) -> Result<Margin, String> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "it is a test")]
+
     use super::*;
+
+    #[test]
+    fn times_that_no_run_can_have_are_ordinary_problems() {
+        use crate::scenario::reader::Source;
+        for key in ["hold", "steady", "warm_up"] {
+            for (time, good) in [
+                ("1h", true),
+                ("10000000000000000000s", false),
+                ("25h", false),
+            ] {
+                let rest = if key == "hold" { "steady = \"3h\"" } else { "" };
+                let text = format!("{key} = \"{time}\"\n{rest}");
+                let source = Source::new(std::path::Path::new("s.toml"), &text);
+                let table = source.parse().unwrap();
+                let gate = read(&Reader::root(&source, &table), false, true);
+                let problems = source.into_problems();
+                assert_eq!(problems.is_empty(), good, "{text}: {problems:?}");
+                assert!(gate.hold + gate.steady + gate.warm_up < LONGEST);
+                if !good {
+                    assert!(problems[0].message.contains("24h at most"), "{problems:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn margins_have_units() {
