@@ -153,15 +153,7 @@ impl Suite {
 
     /// M as a log-ratio, with the floor in it.
     fn margin(&self, scenario: usize, at: usize, pairs: &[Pair]) -> f64 {
-        let (ppm, floor) = self.given[scenario].margins[at];
-        let part = ppm as f64 / 1e6;
-        let baseline = median(pairs, 0, at).and_then(Ratio::as_f64).unwrap_or(0.0);
-        let by_floor = if baseline > 0.0 {
-            floor as f64 / baseline
-        } else {
-            0.0
-        };
-        part.max(by_floor).ln_1p()
+        margin_log(self.given[scenario].margins[at], pairs, at)
     }
 
     fn ratios(&self, pairs: &[&[Pair]], stage: &str) -> Vec<Vec<f64>> {
@@ -253,6 +245,19 @@ impl Suite {
         }
         result
     }
+}
+
+/// A margin (ppm) and its floor as a log-ratio: M is the larger of the two by the baseline's median.
+#[must_use]
+pub fn margin_log((ppm, floor): (u64, u64), pairs: &[Pair], at: usize) -> f64 {
+    let part = ppm as f64 / 1e6;
+    let baseline = median(pairs, 0, at).and_then(Ratio::as_f64).unwrap_or(0.0);
+    let by_floor = if baseline > 0.0 {
+        floor as f64 / baseline
+    } else {
+        0.0
+    };
+    part.max(by_floor).ln_1p()
 }
 
 fn slices(ratios: &[Vec<f64>]) -> Vec<&[f64]> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use flume_bench_reports::gate::decision::RESOLUTION;
-use flume_bench_reports::gate::metric::METRICS;
+use flume_bench_reports::gate::metric::{Class, METRICS};
 use flume_bench_reports::gate::record::{self, Calibration, Variation};
 use flume_bench_reports::gate::suite;
 use flume_bench_reports::record::Known;
@@ -35,6 +35,32 @@ pub enum Until {
     Calibrated,
 }
 
+/// What pairs of equal arms showed of a scenario.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What each metric varies by.
+    pub calibration: Calibration,
+    /// The scenario's margin of each metric as a log-ratio, floors included.
+    margins: Vec<f64>,
+}
+
+impl Seen {
+    /// Whether this host resolves the margin of at least one metric of speed. Where it does not, a
+    /// gate of the scenario decides nothing.
+    pub fn can_gate(&self) -> bool {
+        let mut all = METRICS.iter().enumerate();
+        all.any(|(at, metric)| {
+            metric.class == Class::Gating && metric.is_speed && self.resolves(at) == Some(true)
+        })
+    }
+
+    /// `None` where the variation is not known.
+    fn resolves(&self, at: usize) -> Option<bool> {
+        let ppm = self.calibration.variations.get(at)?.cv_ppm.value()?;
+        Some(RESOLUTION * *ppm as f64 / 1e6 <= *self.margins.get(at)?)
+    }
+}
+
 /// Runs pairs of equal arms, the baseline's, and says what each metric varies by.
 ///
 /// # Errors
@@ -44,7 +70,7 @@ pub fn run(
     until: Until,
     store: &Path,
     say: &dyn Fn(&str),
-) -> Result<(Vec<Calibration>, Option<Stop>), Vec<Problem>> {
+) -> Result<(Vec<Seen>, Option<Stop>), Vec<Problem>> {
     let (checked, _plan, _waived) = super::check(request)?;
     let _lock = super::lock::Lock::take().map_err(|problem| vec![problem])?;
     let seed = request.seed.unwrap_or_else(rand::random);
@@ -61,14 +87,23 @@ pub fn run(
         tools: &request.tools,
         command_line: &request.command_line,
         interrupted: &request.interrupted,
-        spoiled_at_most: PAIRS as usize / 3,
+        spoiled_at_most: match until {
+            Until::Checked => LEAST_PAIRS,
+            Until::Calibrated => PAIRS as usize / 3,
+        },
         say,
         random: session::random(seed),
     };
     let stop = pairs(&session, &mut subjects, until, say);
-    let all: Vec<Calibration> = subjects.iter().map(of).collect();
+    let seen = |(subject, checked): (&Subject, &super::Checked)| Seen {
+        calibration: of(subject),
+        margins: (checked.given.margins.iter().enumerate())
+            .map(|(at, margin)| suite::margin_log(*margin, &subject.pairs, at))
+            .collect(),
+    };
+    let all: Vec<Seen> = subjects.iter().zip(&checked).map(seen).collect();
     if until == Until::Calibrated && stop.is_none() {
-        for one in &all {
+        for one in all.iter().map(|seen| &seen.calibration) {
             let path = path(store, one);
             let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
             let written = made
@@ -102,7 +137,15 @@ fn pairs(
             break;
         }
     }
-    None
+    let mut subjects = subjects.iter();
+    subjects.find_map(|one| over_a_third(&one.name, one.disturbed, one.pairs.len()))
+}
+
+/// The host is unfit where others disturbed over a third of the pairs that were run.
+fn over_a_third(name: &str, disturbed: usize, kept: usize) -> Option<Stop> {
+    let all = disturbed + kept;
+    (disturbed * 3 > all)
+        .then(|| Stop::Unfit(format!("{disturbed} of {all} pairs of {name} were spoiled")))
 }
 
 fn of(subject: &Subject) -> Calibration {
@@ -168,27 +211,31 @@ pub fn stored(store: &Path, sha256: &str) -> Result<Vec<Option<f64>>, Problem> {
         .collect())
 }
 
-/// What a host resolves, as lines for people.
-pub fn describe(one: &Calibration) -> String {
+/// What a host resolves, as lines for people; measured by the scenario's margins.
+pub fn describe(seen: &Seen) -> String {
+    let one = &seen.calibration;
     let mut text = format!(
         "{}: {} pairs of equal arms ({} run again) on {}\n",
         one.scenario, one.pairs, one.spoiled, one.host_kind
     );
-    for (metric, variation) in METRICS.iter().zip(&one.variations) {
-        let margin = metric.margin_ppm as f64 / 1e4;
+    for (at, (metric, variation)) in METRICS.iter().zip(&one.variations).enumerate() {
+        let margin = seen.margins.get(at).map_or(0.0, |log| log.exp_m1() * 100.0);
         let line = match &variation.cv_ppm {
             Known::Value(ppm) => {
                 let least = (RESOLUTION * *ppm as f64 / 1e6).exp_m1() * 100.0;
-                let fits = if least <= margin {
-                    "can decide"
-                } else {
-                    "cannot decide"
+                let fits = match (seen.resolves(at), metric.class) {
+                    (Some(true), Class::Gating) => "can decide",
+                    (_, Class::Gating) => "cannot decide",
+                    (_, Class::Watch) => "only watched",
                 };
                 format!("resolves {least:.1} %, margin {margin:.0} %: {fits}")
             }
             Known::Unknown(why) => format!("unknown: {why}"),
         };
         text.push_str(&format!("  {:<32} {line}\n", metric.words));
+    }
+    if !seen.can_gate() {
+        text.push_str("  No metric of speed can decide here: gates of it are inconclusive.\n");
     }
     text
 }
@@ -224,5 +271,41 @@ mod tests {
         std::fs::write(&at, text.replace("12000", "1200")).unwrap();
         let refused = stored(store.path(), &sha256).unwrap_err();
         assert!(refused.message.contains("edited"), "{refused}");
+    }
+
+    #[test]
+    fn a_host_that_resolves_no_speed_cannot_gate_and_the_scenarios_margins_decide() {
+        let seen = |cpu_ppm: u64, margin: f64| Seen {
+            calibration: Calibration {
+                variations: METRICS
+                    .iter()
+                    .map(|metric| Variation {
+                        name: metric.name.to_owned(),
+                        cv_ppm: match metric.name {
+                            "cpu_ns_per_event" => Known::Value(cpu_ppm),
+                            "peak_rss_bytes" => Known::Value(1),
+                            _ => Known::unknown("not in this test"),
+                        },
+                    })
+                    .collect(),
+                ..Calibration::default()
+            },
+            margins: METRICS.iter().map(|_| margin.ln_1p()).collect(),
+        };
+        assert!(seen(20_000, 0.05).can_gate());
+        // Memory alone cannot vouch for speed.
+        let noisy = seen(30_000, 0.05);
+        assert!(!noisy.can_gate());
+        assert!(describe(&noisy).contains("No metric of speed"));
+        let lenient = seen(30_000, 0.2);
+        assert!(lenient.can_gate());
+        assert!(describe(&lenient).contains("margin 20 %: can decide"));
+    }
+
+    #[test]
+    fn over_a_third_is_of_the_pairs_that_were_run() {
+        assert!(over_a_third("s", 2, 3).is_some());
+        assert!(over_a_third("s", 1, 2).is_none());
+        assert!(over_a_third("s", 0, 0).is_none());
     }
 }
