@@ -189,8 +189,6 @@ fn margin(text: &str, unit: &str) -> Result<Margin, String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "it is a test")]
-
     use super::*;
 
     #[test]
