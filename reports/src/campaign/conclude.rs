@@ -187,6 +187,9 @@ fn short_of(record: &CampaignRecord, tally: Tally) -> Option<String> {
     if matches!(record.plan.size, Size::Budget { trials: 0, .. }) {
         return Some("The pilot told nothing, so no number of trials was fixed.".into());
     }
+    if tally.valid() == 0 && record.interrupted {
+        return Some("It was interrupted before any trial was valid; --resume goes on.".into());
+    }
     if tally.valid() == 0 {
         return Some("No trial is valid: there is nothing to conclude from.".into());
     }
@@ -447,6 +450,9 @@ mod tests {
         assert_eq!(code, ExitCode::Inconclusive);
         assert!(reasons[0].contains("interrupted"), "{reasons:?}");
         assert_eq!(interrupted(0, "ppp").0, ExitCode::Inconclusive);
+        let (code, reasons) = interrupted(0, "");
+        assert_eq!(code, ExitCode::Inconclusive);
+        assert!(reasons[0].contains("before any trial"), "{reasons:?}");
         assert_eq!(interrupted(0, "pppppppppf").0, ExitCode::Missed);
     }
 
