@@ -345,6 +345,10 @@ fn bad_input_is_refused_at_once_with_all_its_problems() {
     ] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
+    // Nothing is built for a scenario that cannot be used.
+    let text = refused(&scenario, &["--baseline-rev", "HEAD"]);
+    assert!(text.contains("\"5\" is not a margin"), "{text}");
+    assert!(!text.contains("building it"), "{text}");
     let sound = desk.path().join("sound.toml");
     std::fs::write(&sound, SCENARIO).unwrap();
     let text = refused(&sound, &[&arms[..], &["--pairs", "4"]].concat());

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use flume_bench_reports::gate::record::GateRecord;
 use flume_bench_reports::gate::render;
@@ -21,10 +22,20 @@ use crate::args::Gate;
 
 /// `flume-bench gate`.
 pub(crate) fn gate(args: &Gate, command_line: Vec<String>) -> ExitCode {
-    let request = match request(args, command_line) {
+    let mut request = match request(args, command_line) {
         Ok(request) => request,
         Err(problems) => return say_problems(&problems),
     };
+    if let Some(rev) = args.baseline_rev.as_ref().filter(|_| !needs_one_arm(args)) {
+        match build::program(&request, Path::new("."), rev, &say) {
+            Ok(program) => request.arms[0].program = Some(program),
+            Err(problems) if request.interrupted.load(Ordering::Relaxed) => {
+                say_problems(&problems);
+                return exit(Code::Inconclusive);
+            }
+            Err(problems) => return say_problems(&problems),
+        }
+    }
     let quiet = args.quiet;
     if args.check_host || args.calibrate {
         return calibrate(args, &request);
@@ -192,9 +203,14 @@ fn request(args: &Gate, command_line: Vec<String>) -> Result<Request, Vec<Proble
     })
 }
 
-/// The two arms; a revision is built here, before the gate and its budget begin.
+/// Whether one arm is enough, because it is run against itself.
+fn needs_one_arm(args: &Gate) -> bool {
+    (args.check_host || args.calibrate) && args.arm.is_empty() && args.candidate.is_none()
+}
+
+/// The two arms. For a revision the candidate stands in until everything is checked and it is built.
 fn arms_of(args: &Gate) -> Result<[Arm; 2], Vec<Problem>> {
-    if (args.check_host || args.calibrate) && args.arm.is_empty() && args.candidate.is_none() {
+    if needs_one_arm(args) {
         return arms::equal(args.baseline.clone());
     }
     let mut options = arms::Options {
@@ -205,10 +221,9 @@ fn arms_of(args: &Gate) -> Result<[Arm; 2], Vec<Problem>> {
     if let Some(branch) = &args.against {
         return arms::against(branch, args.candidate.clone());
     }
-    if let Some(rev) = &args.baseline_rev {
-        let built = build::program(Path::new("."), rev, &say).map_err(|problem| vec![problem])?;
-        options.baseline = Some(built);
-        options.candidate.get_or_insert_with(|| tools().program);
+    if args.baseline_rev.is_some() {
+        let candidate = options.candidate.get_or_insert_with(|| tools().program);
+        options.baseline = Some(candidate.clone());
     }
     arms::read(&options)
 }
