@@ -9,6 +9,7 @@ mod bench;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bench::Bench;
@@ -55,6 +56,12 @@ fn record(dir: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(dir.join("campaign.json")).unwrap()).unwrap()
 }
 
+/// One campaign at a time: two would take each other's cores.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The only directory in `runs`.
 fn campaign_in(runs: &Path) -> PathBuf {
     std::fs::read_dir(runs)
@@ -82,13 +89,17 @@ fn campaign(bench: &Bench, text: &str, arguments: &[&str]) -> (i32, String, Path
 #[test]
 fn an_honest_decoy_is_not_contradicted() {
     let bench = Bench::new();
+    let _turn = turn();
     let (code, said, dir) = campaign(&bench, &scenario("honest", 1), &["--trials", "3"]);
-    assert_eq!(code, 0, "{said}");
     let record = record(&dir);
     let trials = record["trials"].as_array().unwrap();
     assert_eq!(trials.len(), 3, "{said}");
+    // On a busy machine a trial may prove nothing, and that is said; it never speaks against it.
+    let void = trials.iter().any(|trial| trial["outcome"] == "void");
+    assert_eq!(code, if void { 3 } else { 0 }, "{said}");
     for trial in trials {
-        assert_eq!(trial["outcome"], "passed", "{trial}");
+        let outcome = trial["outcome"].as_str().unwrap();
+        assert!(matches!(outcome, "passed" | "void"), "{trial}");
         assert!(trial["counts"]["owed"].as_u64().unwrap() > 1000);
         assert!(!trial["windows"].as_array().unwrap().is_empty());
         let run = dir.join(trial["run"].as_str().unwrap());
@@ -110,6 +121,7 @@ fn an_honest_decoy_is_not_contradicted() {
 #[test]
 fn a_decoy_that_loses_when_killed_is_contradicted_and_shrunk_to_the_kill() {
     let bench = Bench::new();
+    let _turn = turn();
     let arguments = ["--trials", "4", "--seed", "11", "--shrink-budget", "110s"];
     let (code, said, dir) = campaign(&bench, &scenario("answer_early", 50), &arguments);
     assert_eq!(code, 1, "{said}");
@@ -140,6 +152,7 @@ fn a_decoy_that_loses_when_killed_is_contradicted_and_shrunk_to_the_kill() {
 
 #[test]
 fn what_is_interrupted_is_kept_and_gone_on_with() {
+    let _turn = turn();
     let bench = Bench::new();
     let file = bench.write("decoy.toml", &scenario("honest", 1));
     let runs = bench.path().join("runs");
@@ -197,9 +210,17 @@ fn what_is_interrupted_is_kept_and_gone_on_with() {
         "--resume",
     ];
     let output = bench.call(&[&resume[..], &[dir.to_str().unwrap()]].concat());
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
     let after = record(&dir);
-    assert_eq!(after["trials"].as_array().unwrap().len(), 12);
+    let trials = after["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 12);
+    let void = trials.iter().filter(|trial| trial["outcome"] == "void");
+    // The interrupted one alone is within the one in ten; a busy machine may add another.
+    let code = if void.count() * 10 > trials.len() {
+        3
+    } else {
+        0
+    };
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     // What was done stays done, and the void one stays void.
     assert_eq!(after["trials"][0], before["trials"][0]);
     assert_eq!(after["trials"][1], before["trials"][1]);

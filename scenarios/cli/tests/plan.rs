@@ -60,15 +60,16 @@ fn a_decoy_of_known_capacity_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let bench = directory.path();
     for seed in 1..=searches {
-        let (code, text, plan) = if asked.is_some() {
-            search(bench, seed, &["--no-sizing"])
+        let options: &[&str] = if asked.is_some() {
+            &["--no-sizing"]
         } else {
-            search(
-                bench,
-                seed,
-                &["--no-sizing", "--probe-length", "6s", "--probes", "10"],
-            )
+            &["--no-sizing", "--probe-length", "6s", "--probes", "10"]
         };
+        let (mut code, mut text, mut plan) = search(bench, seed, options);
+        if code == 3 {
+            // A busy machine may leave it unknown, which is said; it is asked once more.
+            (code, text, plan) = search(bench, 100 + seed, options);
+        }
         assert_eq!(code, 0, "{text}");
         let knee = plan["knee"]["value"]["per_s"].as_u64().unwrap();
         let off = knee.abs_diff(CAPACITY);
