@@ -124,11 +124,12 @@ fn the_exec_source_is_dead_after_the_first_full_channel() {
     assert_eq!(checker(&ran, "conservation"), "fail", "{}", ran.output);
     assert_eq!(checker(&ran, "liveness"), "fail", "{}", ran.output);
     // `tail -F` answers nothing, so every line is owed; what came through is what the channel held
-    // and what the sink took meanwhile.
+    // and what the sink took meanwhile. The source puts twenty lines at a time: the channel of 1,000
+    // is full for it when fewer fit.
     assert_eq!(ran.count("acked"), 0, "{}", ran.output);
     assert_eq!(ran.count("owed"), 8_000, "{}", ran.output);
     let stored = ran.count("stored");
-    assert!((1_000..=2_500).contains(&stored), "{}", ran.output);
+    assert!((981..=2_500).contains(&stored), "{}", ran.output);
     assert_eq!(ran.count("lost"), 8_000 - stored, "{}", ran.output);
     // The last line is among the lost, and the process did not end before it was told to.
     let losses = items(&ran.record["losses"]);
