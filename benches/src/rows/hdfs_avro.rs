@@ -7,7 +7,6 @@
 use super::{Options, Row};
 use crate::guard::Meter;
 use crate::outcome::{BenchError, Limit, Outcome};
-use crate::pairs::{Arm, compare};
 use crate::work::runs;
 
 /// The row.
@@ -47,22 +46,7 @@ fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> 
     let scenario = runs::write(directory.path(), SCENARIO, runs::AVRO_TO_HDFS)?;
     let work = |sut| runs::all_stored(&runs::run(directory.path(), &scenario, sut, &[])?);
     let (mut ours, mut theirs) = (|| work(runs::ENGINE), || work(runs::FLUME));
-    let arms = (
-        Arm {
-            name: "our agent",
-            run: &mut ours,
-        },
-        Arm {
-            name: "Apache Flume",
-            run: &mut theirs,
-        },
-    );
-    compare(
-        &mut outcome,
-        &options.plan(),
-        Limit::AtLeast(3.0),
-        meter,
-        arms,
-    )?;
+    let (plan, limit) = (options.plan(), Limit::AtLeast(3.0));
+    runs::compare_agents(&mut outcome, &plan, limit, meter, &mut ours, &mut theirs)?;
     Ok(outcome)
 }

@@ -11,7 +11,6 @@ use std::path::Path;
 use super::{Options, Row};
 use crate::guard::Meter;
 use crate::outcome::{BenchError, Limit, Outcome};
-use crate::pairs::{Arm, compare};
 use crate::work::runs;
 
 /// The row.
@@ -34,22 +33,7 @@ fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> 
     let run = |sut| runs::run(directory.path(), scenario, sut, LOAD);
     let mut ours = || runs::all_stored(&run(runs::ENGINE)?);
     let mut theirs = || runs::stored(&run(runs::FLUME)?);
-    let arms = (
-        Arm {
-            name: "our agent",
-            run: &mut ours,
-        },
-        Arm {
-            name: "Apache Flume",
-            run: &mut theirs,
-        },
-    );
-    compare(
-        &mut outcome,
-        &options.plan(),
-        Limit::AtLeast(15.0),
-        meter,
-        arms,
-    )?;
+    let (plan, limit) = (options.plan(), Limit::AtLeast(15.0));
+    runs::compare_agents(&mut outcome, &plan, limit, meter, &mut ours, &mut theirs)?;
     Ok(outcome)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Options, Row};
 use crate::guard::Meter;
 use crate::outcome::{BenchError, Limit, Outcome};
-use crate::pairs::{Arm, Plan, Ratio, Work, compare};
+use crate::pairs::{Plan, Ratio, Work};
 use crate::stats::Spread;
 use crate::work::runs;
 
@@ -74,22 +74,13 @@ fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> 
     };
     let mut ours = || work(runs::ENGINE, &datanodes[0]);
     let mut theirs = || work(runs::FLUME, &datanodes[1]);
-    let arms = (
-        Arm {
-            name: "our agent, NameNode",
-            run: &mut ours,
-        },
-        Arm {
-            name: "Flume, NameNode",
-            run: &mut theirs,
-        },
-    );
     let plan = Plan {
         ratio: Ratio::Times,
         unit: "recoveries",
         ..options.plan()
     };
-    compare(&mut outcome, &plan, Limit::AtMost(1.0), meter, arms)?;
+    let limit = Limit::AtMost(1.0);
+    runs::compare_agents(&mut outcome, &plan, limit, meter, &mut ours, &mut theirs)?;
     let [ours, theirs] = datanodes.map(RefCell::into_inner);
     let of = |times: &[Duration]| Spread::of(times.iter().map(Duration::as_secs_f64));
     let pairs = ours.iter().zip(&theirs);

@@ -11,8 +11,9 @@ use std::time::Duration;
 use flume_bench_reports::record::{self, RunRecord};
 
 use super::binary;
-use crate::outcome::BenchError;
-use crate::pairs::Work;
+use crate::guard::Meter;
+use crate::outcome::{BenchError, Limit, Outcome};
+use crate::pairs::{Arm, Plan, Work, compare};
 
 /// Both systems under test, by their drivers.
 pub const ENGINE: &str = "engine";
@@ -20,6 +21,31 @@ pub const ENGINE: &str = "engine";
 pub const FLUME: &str = "flume";
 /// The configuration of `scenarios/hdfs.toml`: Avro, file channel, HDFS.
 pub const AVRO_TO_HDFS: &str = include_str!("../../../scenarios/hdfs.conf");
+
+/// Compares our agent with Apache Flume, each by what its closure reads from a run.
+///
+/// # Errors
+/// Those of the arms.
+pub fn compare_agents(
+    outcome: &mut Outcome,
+    plan: &Plan,
+    limit: Limit,
+    meter: &mut dyn Meter,
+    ours: &mut dyn FnMut() -> Result<Work, BenchError>,
+    theirs: &mut dyn FnMut() -> Result<Work, BenchError>,
+) -> Result<(), BenchError> {
+    let arms = (
+        Arm {
+            name: "our agent",
+            run: ours,
+        },
+        Arm {
+            name: "Apache Flume",
+            run: theirs,
+        },
+    );
+    compare(outcome, plan, limit, meter, arms)
+}
 
 /// Writes a scenario and its configuration, `bench.toml` and `bench.conf`; answers the scenario's
 /// path.
