@@ -13,6 +13,7 @@ pub mod history;
 mod links;
 mod load;
 pub mod place;
+pub mod ports;
 mod prepare;
 mod progress;
 pub mod sampler;

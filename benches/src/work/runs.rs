@@ -93,9 +93,18 @@ pub fn run(
             });
         }
         other => {
+            // What a harness or a store that failed has to say is in the report, and the run is kept.
+            let report = String::from_utf8_lossy(&output.stdout);
+            let kept = std::env::temp_dir().join(format!("{sut}-failed-{}", std::process::id()));
+            let kept = fs::rename(&runs, &kept).map_or(runs, |()| kept);
             return Err(BenchError::Wrong {
                 what: "run a scenario",
-                why: format!("it ended with {other:?}: {}", first_lines(&said)),
+                why: format!(
+                    "with {sut} it ended with {other:?}: {}; {}; kept as {}",
+                    first_lines(&said),
+                    first_lines(&report),
+                    kept.display()
+                ),
             });
         }
     }

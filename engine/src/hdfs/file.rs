@@ -30,7 +30,7 @@ const PACKET: usize = (64 * 1024 - 33) / (CHUNK + 4) * CHUNK;
 const SET_UP_LIMIT: Duration = Duration::from_secs(4);
 
 /// Waits between attempts to get a block, and to end a file; the last one repeats.
-const BLOCK_PAUSES: [u64; 6] = [0, 20, 50, 100, 200, 300];
+const BLOCK_PAUSES: [u64; 5] = [0, 20, 50, 100, 150];
 const COMPLETE_PAUSES: [u64; 9] = [1, 1, 2, 3, 5, 10, 20, 50, 100];
 
 fn pause(pauses: &[u64], attempt: usize) -> Duration {
@@ -137,8 +137,10 @@ impl NativeFile {
                 Err(error)
                     if is_placement(&error) || error.is_class("NotReplicatedYetException") =>
                 {
-                    if is_placement(&error) {
-                        self.shared.forget_excluded();
+                    // The way to a node that was left out may be open again: that is seen at once,
+                    // for the pause was made when it was left out.
+                    if is_placement(&error) && self.shared.forget_excluded() {
+                        continue;
                     }
                     error
                 }

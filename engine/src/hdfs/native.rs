@@ -79,8 +79,9 @@ impl Shared {
         excluded.values().map(|(node, _)| node.clone()).collect()
     }
 
-    pub(super) fn forget_excluded(&self) {
-        lock(&self.excluded).clear();
+    /// Answers whether any node was left out.
+    pub(super) fn forget_excluded(&self) -> bool {
+        !std::mem::take(&mut *lock(&self.excluded)).is_empty()
     }
 
     fn defaults(&self, deadline: Deadline) -> Result<&FsServerDefaults, HdfsError> {

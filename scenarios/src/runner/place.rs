@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use crate::scenario::Scenario;
@@ -40,25 +39,6 @@ impl RunDir {
     pub fn path(&self, part: &str) -> PathBuf {
         self.root.join(part)
     }
-}
-
-/// A port of 127.0.0.1 that nobody listens on at this moment.
-pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
-/// Ports that are free on 127.0.0.1 and on another loopback address at once.
-pub fn free_port_on_both(other: std::net::Ipv4Addr) -> io::Result<u16> {
-    for _ in 0..200 {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = listener.local_addr()?.port();
-        if TcpListener::bind((other, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(io::Error::other(format!(
-        "no port is free on both 127.0.0.1 and {other}"
-    )))
 }
 
 /// The variables as they would be, for checking a configuration before anything runs.

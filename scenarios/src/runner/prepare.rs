@@ -11,7 +11,8 @@ use flume_bench_loadgen::journal::Header;
 use flume_bench_loadgen::ledger::Owing;
 
 use super::history::Entry;
-use super::place::{RunDir, free_port};
+use super::place::RunDir;
+use super::ports::free_port;
 use super::world::Ready;
 use super::{Options, Run};
 use crate::process::{Spawn, sweep as sweep_runs};

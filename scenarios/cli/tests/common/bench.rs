@@ -1,5 +1,8 @@
 //! Runs the real binary on a scenario of the test's own, and reads what it left.
 
+#[path = "busy.rs"]
+mod busy;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -45,8 +48,20 @@ impl Bench {
             .unwrap()
     }
 
-    /// `flume-bench run` on a text, with its record.
+    /// `flume-bench run` on a text, with its record. Where the machine was too busy for the generator,
+    /// again.
     pub(crate) fn run(&self, name: &str, scenario: &str, arguments: &[&str]) -> Ran {
+        for _ in 1..busy::TRIES {
+            let ran = self.once(name, scenario, arguments);
+            if !busy::machine_was_busy(&ran.record, &ran.output) {
+                return ran;
+            }
+            std::fs::remove_dir_all(self.path().join(format!("runs-{name}"))).unwrap();
+        }
+        self.once(name, scenario, arguments)
+    }
+
+    fn once(&self, name: &str, scenario: &str, arguments: &[&str]) -> Ran {
         let file = self.write(&format!("{name}.toml"), scenario);
         let runs = self.path().join(format!("runs-{name}"));
         let mut all = vec![

@@ -1,5 +1,8 @@
 //! Runs a shipped scenario with the real binary, and reads what it says and leaves.
 
+#[path = "busy.rs"]
+mod busy;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,8 +26,19 @@ pub(crate) fn file(name: &str) -> PathBuf {
         .join(format!("{name}.toml"))
 }
 
-/// `flume-bench run` on a shipped scenario; its whole output, and its record.
+/// `flume-bench run` on a shipped scenario; its whole output, and its record. Where the machine was too
+/// busy for the generator, again.
 pub(crate) fn run(name: &str, arguments: &[&str]) -> Ran {
+    for _ in 1..busy::TRIES {
+        let ran = once(name, arguments);
+        if !busy::machine_was_busy(&ran.record, &ran.output) {
+            return ran;
+        }
+    }
+    once(name, arguments)
+}
+
+fn once(name: &str, arguments: &[&str]) -> Ran {
     let parent = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_flume-bench"))
         .arg("run")

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Hdfs, JARS, RunningHdfs};
 use crate::process::Spawn;
-use crate::runner::place::{free_port, free_port_on_both};
+use crate::runner::ports::{free_port, free_port_on_both};
 use crate::runner::world::{Ready, World};
 use crate::tools::Tools;
 
