@@ -25,7 +25,8 @@
 
 pub mod evidence;
 pub mod owner;
-pub mod ports;
+#[cfg(test)]
+pub(crate) mod ports;
 mod pump;
 pub mod rules;
 
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -45,7 +47,6 @@ use self::rules::{Rule, RuleSet};
 
 pub use self::evidence::{Attempt, Fate, Silence, Traffic};
 pub use self::owner::{Owner, Owners, RunOwners};
-pub use self::ports::{Reservation, reserve, reserve_port};
 pub use self::rules::{Condition, Conditions, Cut, Direction, Directions, RuleId};
 
 /// Bytes held for one direction of a connection before the sender feels back-pressure. Buffers of
@@ -160,7 +161,7 @@ impl Proxies {
                 address,
                 source,
             };
-            let listener = ports::listening(address).map_err(failed)?;
+            let listener = listening(address).map_err(failed)?;
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
@@ -420,6 +421,20 @@ async fn look_up(
     tokio::task::spawn_blocking(move || owners.owner(address, server))
         .await
         .ok()?
+}
+
+/// A listening socket on this address, for use in an asynchronous runtime.
+fn listening(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ shipped![
     "kinds/poisson.toml",
     "kinds/ramp.conf",
     "kinds/ramp.toml",
+    "kinds/replication.toml",
     "kinds/sample.log",
     "kinds/tail-copytruncate.toml",
     "kinds/tail-rename.toml",

@@ -29,12 +29,49 @@ const PACKET: usize = (64 * 1024 - 33) / (CHUNK + 4) * CHUNK;
 /// How long one DataNode may take to set up a pipeline before another one is asked for.
 const SET_UP_LIMIT: Duration = Duration::from_secs(4);
 
+/// How long a DataNode may take that follows one which was down, and how often it may run into that.
+/// A DataNode that has just come back accepts a set-up, holds it until it has registered with the
+/// NameNode, and looks whether it has once a second only: asking anew is sooner.
+const SET_UP_AGAIN: (Duration, u32) = (Duration::from_millis(300), 6);
+
 /// Waits between attempts to get a block, and to end a file; the last one repeats.
 const BLOCK_PAUSES: [u64; 5] = [0, 20, 50, 100, 150];
 const COMPLETE_PAUSES: [u64; 9] = [1, 1, 2, 3, 5, 10, 20, 50, 100];
 
 fn pause(pauses: &[u64], attempt: usize) -> Duration {
     Duration::from_millis(pauses[attempt.min(pauses.len() - 1)])
+}
+
+/// The attempts to set up a pipeline for one block.
+#[derive(Debug, Default)]
+struct SetUps {
+    /// One ended before its limit: its DataNode was down.
+    refused: bool,
+    /// How many of those after it ran into theirs.
+    slow: u32,
+}
+
+impl SetUps {
+    /// What the next one may take: short for a while after a DataNode was down, then longer and longer,
+    /// because the way there may be slow as well.
+    fn limit(&self) -> Duration {
+        let (soon, times) = SET_UP_AGAIN;
+        if self.refused {
+            let doublings = self.slow.saturating_sub(times).min(8);
+            (soon * (1 << doublings)).min(SET_UP_LIMIT)
+        } else {
+            SET_UP_LIMIT
+        }
+    }
+
+    /// Notes that one has failed, and whether it had run into its limit.
+    fn failed(&mut self, was_slow: bool) {
+        if !was_slow {
+            self.refused = true;
+        } else if self.refused {
+            self.slow += 1;
+        }
+    }
 }
 
 /// A file, and the lease on it.
@@ -121,9 +158,10 @@ impl NativeFile {
     /// out of the next request; when that leaves none, all are tried again until the deadline.
     fn next_block(&self, deadline: Deadline) -> Result<Pipeline, HdfsError> {
         let mut attempt = 0;
+        let mut set_ups = SetUps::default();
         loop {
             let error = match self.add_block(deadline) {
-                Ok(located) => match self.open_pipeline(&located, deadline) {
+                Ok(located) => match self.open_pipeline(&located, deadline, &mut set_ups) {
                     Ok(pipeline) => return Ok(pipeline),
                     Err(error) => {
                         if let Some(node) = located.locs.get(error.index) {
@@ -176,14 +214,17 @@ impl NativeFile {
         &self,
         located: &LocatedBlock,
         deadline: Deadline,
+        set_ups: &mut SetUps,
     ) -> Result<Pipeline, PipelineError> {
+        let limit = deadline.at_most(set_ups.limit());
         Pipeline::open(
             located,
             &self.shared.client_name,
             self.block_size,
             self.shared.conf.use_hostname,
-            deadline.at_most(SET_UP_LIMIT),
+            limit,
         )
+        .inspect_err(|_| set_ups.failed(limit.passed()))
     }
 
     fn abandon(&self, located: &LocatedBlock, deadline: Deadline) -> Result<(), HdfsError> {
@@ -332,5 +373,26 @@ impl HdfsFile for NativeFile {
 impl Drop for NativeFile {
     fn drop(&mut self) {
         self.shared.file_gone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_ups_are_short_for_a_while_after_a_datanode_was_down() {
+        let mut set_ups = SetUps::default();
+        let mut next = |was_slow: bool| {
+            set_ups.failed(was_slow);
+            set_ups.limit().as_millis()
+        };
+        // A way that is only slow gets all the time there is.
+        assert_eq!([next(true), next(true)], [4_000, 4_000]);
+        // However long it was down: only those that waited count.
+        assert_eq!([next(false), next(false), next(false)], [300; 3]);
+        let waited: Vec<_> = (0..11).map(|_| next(true)).collect();
+        let longer = [600, 1_200, 2_400, 4_000, 4_000];
+        assert_eq!(waited, [[300; 6].as_slice(), &longer].concat());
     }
 }

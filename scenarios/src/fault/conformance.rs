@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::process::{Registry, Spawn, State};
-use crate::proxy::{Fate, Proxies, ProxySpec, Reservation, reserve};
+use crate::proxy::ports::{Reservation, reserve};
+use crate::proxy::{Fate, Proxies, ProxySpec};
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -1,7 +1,7 @@
-//! Ports that are free on several addresses of the loopback network at once, and stay ours.
+//! Ports of the tests, on several addresses of the loopback network at once, that stay theirs.
 //!
-//! A node that announces itself as 127.0.0.10N listens on 127.0.0.1, and its proxy on 127.0.0.10N,
-//! under the same number. A [`Reservation`] keeps a socket bound, but not listening, on each of the
+//! A run takes its ports elsewhere ([`crate::runner::ports`]): it starts programs of which nobody knows
+//! whether they set `SO_REUSEADDR`. In tests, a [`Reservation`] keeps a socket bound, but not listening, on each of the
 //! addresses. Linux lets a server bind beside it as long as both set `SO_REUSEADDR` (the JVM, Rust
 //! and Go do), while nobody else is given the number: neither a listener that asks for any port,
 //! nor an outgoing connection, which would otherwise sooner or later sit on the port of a store
@@ -85,20 +85,6 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
     socket.bind(&address.into())?;
     socket.set_reuse_address(true)?;
     Ok(socket)
-}
-
-/// A listening socket on this address, for use in an asynchronous runtime.
-pub(super) fn listening(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
 }
 
 #[cfg(test)]

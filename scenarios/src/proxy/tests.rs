@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use super::ports::reserve;
 use super::*;
 use crate::process::{Registry, Spawn};
 

@@ -1,0 +1,122 @@
+//! The shipped scenarios that take longer than the quick ones of `kinds.rs`, each as its comment says.
+//! `hdfs` is the README's first command; what is shown on Apache Flume is in `flume_findings.rs`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "it is a test, and says what it leaves out"
+)]
+
+#[path = "common/needs.rs"]
+mod needs;
+#[path = "common/shipped.rs"]
+mod shipped;
+
+use flume_bench_scenarios::scenario::{self, Overrides};
+use shipped::Ran;
+
+/// What a scenario promises of its own driver is kept, and nothing in the store is anything but what was
+/// sent. None where something it needs is not here.
+fn as_it_says(name: &str) -> Option<Ran> {
+    let scenario = scenario::load(&shipped::file(name), &Overrides::default()).unwrap();
+    if needs::skip(&scenario) {
+        return None;
+    }
+    let ran = shipped::run(name, &[]);
+    let expected = shipped::expected(name, scenario.sut.driver.name());
+    assert_eq!(ran.code, expected, "{}", ran.output);
+    for count in ["corrupted", "malformed", "unexpected"] {
+        assert_eq!(ran.count(count), 0, "{count}: {}", ran.output);
+    }
+    Some(ran)
+}
+
+/// All that was planned was issued, and all of it is stored and published.
+fn whole(name: &str, events: u64) {
+    let Some(ran) = as_it_says(name) else {
+        return;
+    };
+    for count in ["issued", "stored", "published"] {
+        assert_eq!(ran.count(count), events, "{count}: {}", ran.output);
+    }
+}
+
+#[test]
+fn quickstart_stores_everything() {
+    whole("quickstart", 20_000);
+}
+
+#[test]
+fn a_followed_command_fills_hdfs_ten_lines_a_file() {
+    whole("exec-hdfs", 30_000);
+}
+
+#[test]
+fn the_lists_change_nothing() {
+    whole("exec-hdfs-listed", 30_000);
+}
+
+#[test]
+fn a_followed_file_fills_hdfs_ten_lines_a_file() {
+    whole("file-hdfs", 30_000);
+}
+
+#[test]
+fn rsyslog_is_judged_like_an_agent() {
+    whole("files", 20_000);
+}
+
+#[test]
+fn the_link_between_datanodes_is_cut_both_ways() {
+    whole("kinds/replication", 17_000);
+}
+
+/// The loss of a memory channel that is killed while it is full is its capacity, give or take a batch of
+/// puts on each of two connections and one of takes.
+#[test]
+fn a_full_memory_channel_loses_its_capacity() {
+    let Some(ran) = as_it_says("hdfs-memory") else {
+        return;
+    };
+    let lost = ran.count("lost");
+    assert!(
+        (10_000 - 200..=10_000 + 1_000).contains(&lost),
+        "{}",
+        ran.output
+    );
+    assert_eq!(
+        ran.count("owed"),
+        ran.count("stored") + lost - ran.count("recovered")
+    );
+    // Each lost event has its window, and the kill is there.
+    let losses = ran.record["losses"]["items"].as_array().unwrap();
+    assert!(
+        losses.iter().all(|loss| loss["fault"]
+            .as_str()
+            .is_some_and(|fault| fault.starts_with("kill"))),
+        "{}",
+        ran.output
+    );
+}
+
+#[test]
+fn what_flume_leaves_unreadable_the_engine_publishes() {
+    for name in ["kinds/flume-datanode-kill", "kinds/flume-orphan"] {
+        as_it_says(name);
+    }
+}
+
+#[test]
+fn where_flumes_exec_source_dies_the_engines_goes_on() {
+    whole("kinds/flume-dead-exec", 8_000);
+}
+
+/// Capacity 5,000.
+#[test]
+fn a_memory_channel_forgets_in_the_engine_as_well() {
+    if let Some(ran) = as_it_says("kinds/flume-memory-kill") {
+        let lost = ran.count("lost");
+        assert!((4_800..=5_200).contains(&lost), "{}", ran.output);
+    }
+}
