@@ -10,9 +10,13 @@
 //! |---|---|
 //! | constant | n ÷ rate |
 //! | ramp | the t at which from × t + (to − from) × t² ÷ 2·duration reaches n |
+//! | turns | the wall time at which its own turns add up to n ÷ rate |
 //! | poisson | the sum of k + 1 exponential gaps with mean batch ÷ rate |
 //!
-//! Constant and ramp are computed when asked for. Poisson's instants are drawn once and kept
+//! Turns are for two loads at once, of which one rests while the other sends, in the order first,
+//! second, second, first, and again: what drifts is then the same for both.
+//!
+//! Constant, ramp and turns are computed when asked for. Poisson's instants are drawn once and kept
 //! (8 bytes a batch), so that the total is known before the start. Its logarithm is computed here
 //! with additions, multiplications and divisions only: a library's may differ in the last bit
 //! between machines, and then the same seed would not be the same run.
@@ -42,6 +46,15 @@ pub enum Shape {
         /// Events per second at the end.
         to: f64,
     },
+    /// The same rate in every turn of one's own, nothing in the other's.
+    Turns {
+        /// Events per second in a turn.
+        rate: f64,
+        /// How long a turn is.
+        turn: Duration,
+        /// Whose turns: the second's, or the first's.
+        second: bool,
+    },
     /// Independent arrivals of batches; `rate` is the mean.
     Poisson {
         /// Events per second.
@@ -70,8 +83,10 @@ pub enum ScheduleError {
     /// A rate that is negative, infinite or not a number, or 0 throughout.
     #[error("failed to plan the load: a rate of {0} events/s; give a positive, finite rate")]
     Rate(f64),
-    /// A batch of 0 events or no connection.
-    #[error("failed to plan the load: batch and connections must be at least 1")]
+    /// A batch of 0 events, no connection, or turns of no length.
+    #[error(
+        "failed to plan the load: batch and connections must be at least 1, a turn longer than 0"
+    )]
     Empty,
     /// Not one event falls due.
     #[error("failed to plan the load: no event is due within {0:?}; raise the rate or duration")]
@@ -104,6 +119,8 @@ impl Schedule {
         let batch = u64::from(settings.batch);
         let mean = match settings.shape {
             Shape::Constant { rate } | Shape::Poisson { rate } => positive(rate)?,
+            Shape::Turns { turn, .. } if turn.is_zero() => return Err(ScheduleError::Empty),
+            Shape::Turns { rate, .. } => positive(rate)?,
             Shape::Ramp { from, to } => positive((from + to) / 2.0).and_then(|mean| {
                 if from < 0.0 || to < 0.0 {
                     bad(from.min(to))
@@ -112,7 +129,11 @@ impl Schedule {
                 }
             })?,
         };
-        let expected = (mean * seconds).round();
+        let own_seconds = match settings.shape {
+            Shape::Turns { turn, second, .. } => own_of(seconds, turn.as_secs_f64(), second),
+            _ => seconds,
+        };
+        let expected = (mean * own_seconds).round();
         if expected > (MAX_BATCHES * batch) as f64 {
             return Err(ScheduleError::TooMany((expected / batch as f64) as u64));
         }
@@ -187,6 +208,7 @@ impl Schedule {
         let n = (k * u64::from(self.settings.batch)) as f64;
         let seconds = match self.settings.shape {
             Shape::Constant { rate } => n / rate,
+            Shape::Turns { rate, turn, second } => wall_of(n / rate, turn.as_secs_f64(), second),
             Shape::Ramp { from, to } => {
                 // The stable form of the quadratic's root: it holds for a flat ramp too. Rounding
                 // may push a falling ramp's discriminant below 0 at its very end.
@@ -202,6 +224,29 @@ impl Schedule {
         };
         (seconds * 1e6).round() as Micros
     }
+}
+
+/// How much of the first so many seconds are one's own turns, each of so many seconds.
+fn own_of(seconds: f64, turn: f64, second: bool) -> f64 {
+    let rounds = (seconds / (4.0 * turn)).floor();
+    let rest = seconds - rounds * 4.0 * turn;
+    let of_rest = match second {
+        false => rest.min(turn) + (rest - 3.0 * turn).max(0.0),
+        true => (rest - turn).clamp(0.0, 2.0 * turn),
+    };
+    rounds * 2.0 * turn + of_rest
+}
+
+/// When one's own turns have lasted so many seconds.
+fn wall_of(own: f64, turn: f64, second: bool) -> f64 {
+    let rounds = (own / (2.0 * turn)).floor();
+    let rest = own - rounds * 2.0 * turn;
+    let of_rest = match second {
+        false if rest < turn => rest,
+        false => rest + 2.0 * turn,
+        true => rest + turn,
+    };
+    rounds * 4.0 * turn + of_rest
 }
 
 fn positive(rate: f64) -> Result<f64, ScheduleError> {
@@ -319,6 +364,30 @@ mod tests {
     }
 
     #[test]
+    fn two_loads_take_turns_and_each_is_as_long_as_the_other() {
+        let turn = Duration::from_millis(250);
+        let of = |second| {
+            let shape = Shape::Turns {
+                rate: 2_000.0,
+                turn,
+                second,
+            };
+            Schedule::new(settings(shape, 10, 2, 1)).unwrap()
+        };
+        let (first, second) = (of(false), of(true));
+        assert_eq!((first.total(), second.total()), (10_000, 10_000));
+        // first, second, second, first, …; the tenth second is the last of ten rounds.
+        for (schedule, own) in [(&first, [0, 3]), (&second, [1, 2])] {
+            let turns = schedule.iter().map(|batch| batch.intended / 250_000);
+            assert!(turns.clone().all(|turn| own.contains(&(turn % 4))));
+            assert_eq!(turns.max(), Some(36 + own[1]));
+        }
+        // A round that is cut off is cut off for both.
+        let cut = |second| own_of(2.6, 0.25, second);
+        assert!((cut(false) - 1.25).abs() < 1e-9 && (cut(true) - 1.35).abs() < 1e-9);
+    }
+
+    #[test]
     fn poisson_arrivals_have_the_mean_and_variance_of_their_law() {
         let shape = Shape::Poisson { rate: 5_000.0 };
         let schedule = Schedule::new(settings(shape, 1, 1, 42)).unwrap();
@@ -408,6 +477,13 @@ mod tests {
             (1.0..3_000.0).prop_map(|rate| Shape::Constant { rate }),
             (0.0..3_000.0, 1.0..3_000.0).prop_map(|(from, to)| Shape::Ramp { from, to }),
             (1.0..3_000.0).prop_map(|rate| Shape::Poisson { rate }),
+            (1.0..3_000.0, 1u64..4_000, any::<bool>()).prop_map(|(rate, ms, second)| {
+                Shape::Turns {
+                    rate,
+                    turn: Duration::from_millis(ms),
+                    second,
+                }
+            }),
         ]
     }
 

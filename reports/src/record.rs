@@ -28,11 +28,13 @@ mod file;
 mod findings;
 mod known;
 mod latency;
+#[cfg(test)]
+pub(crate) mod schema;
 pub(crate) mod sealed;
 
 use serde::{Deserialize, Serialize};
 
-pub use costs::{Cost, Counter};
+pub use costs::{Cost, Counter, DrainFlow};
 pub use counts::{Bytes, Counts, Indicators, ProxyBytes, SystemLoad, UnpublishedCount};
 pub use environment::{
     Artefact, FileUsed, Host, Identity, Load, Nice, OwedRule, Store, Sut, VersionOf,
@@ -93,6 +95,9 @@ pub struct RunRecord {
     /// What the agent used, by window; none in records of programs that did not measure it.
     #[serde(default)]
     pub costs: Vec<Cost>,
+    /// How fast a backlog left the agent, where a fault lasted until the end of the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_flow: Option<DrainFlow>,
     /// The five latencies.
     pub latencies: Latencies,
     /// The faults in order of their planned instant.
@@ -140,6 +145,7 @@ impl Default for RunRecord {
             bytes: Bytes::default(),
             indicators: Indicators::default(),
             costs: Vec::new(),
+            drain_flow: None,
             latencies: Latencies::default(),
             faults: Vec::new(),
             blind_windows: Vec::new(),

@@ -116,6 +116,8 @@ pub struct Strike {
     pub first_stored: Option<i64>,
     /// When all that was due by the heal, and is stored at all, was stored.
     pub drained: Option<i64>,
+    /// Events due by the heal and first stored after it.
+    pub backlog: u64,
 }
 
 impl Strike {

@@ -56,7 +56,7 @@ use arms::{Arm, Placed};
 use baseline::Against;
 use plan::Planned;
 use session::{Session, Stop, Subject};
-use variant::{Change, Variant};
+use variant::{Change, Turns, Variant};
 use waivers::Waiver;
 
 /// What one run of the candidate decides: objectives, and the checker `liveness`.
@@ -289,6 +289,15 @@ fn check(request: &Request) -> Result<(Vec<Checked>, Planned, Vec<Waiver>), Vec<
 /// What the store knows of a sound scenario.
 fn checked_one(request: &Request, scenario: Scenario) -> Result<Checked, Vec<Problem>> {
     let one = |problem: Problem| vec![problem];
+    if request.against.is_some() && turns(request, &scenario).is_some() {
+        let path = &scenario.path;
+        return Err(one(Problem::at(
+            path,
+            0,
+            "gate.turns needs both arms at once, and a stored baseline is not run",
+        )
+        .remedy("leave out gate.turns, or give two arms")));
+    }
     let sha256 = common(request, &scenario)?.sha256();
     let name = &scenario.name;
     let stored = request
@@ -317,6 +326,12 @@ fn checked_one(request: &Request, scenario: Scenario) -> Result<Checked, Vec<Pro
     })
 }
 
+/// How long a turn is, where both arms are up at once. Faults of a scenario would strike in one arm's
+/// turn or the other's, so with them the arms run one after the other.
+fn turns(request: &Request, scenario: &Scenario) -> Option<Duration> {
+    scenario.gate.turns.filter(|_| !request.with_faults)
+}
+
 /// The scenario as both arms run it, without what makes them different.
 fn common(request: &Request, scenario: &Scenario) -> Result<Variant, Vec<Problem>> {
     let change = Change {
@@ -338,8 +353,13 @@ fn check_arm(request: &Request, path: &Path, scenario: &Scenario, arm: &Arm) -> 
         message: format!("{}: {}", arm.name, problem.message),
         ..problem
     };
-    let variant =
-        Variant::of(path, &overrides, change).and_then(|variant| variant.with_seed(path, 0));
+    let variant = Variant::of(path, &overrides, change).and_then(|variant| {
+        let turns = turns(request, scenario).map(|turn| Turns {
+            turn,
+            second: false,
+        });
+        variant.in_turns(path, 0, turns)
+    });
     let problems = match variant {
         Ok(scenario) => {
             let options = runner::Options {
@@ -412,6 +432,7 @@ fn subjects(
                 left_out: one.left_out.clone(),
                 variants: [variant(&placed[0])?, variant(&placed[1])?],
                 foreign_ppm: scenario.gate.foreign_ppm,
+                turns: turns(request, scenario),
                 pairs: Vec::new(),
                 spoiled: Vec::new(),
                 misses: Vec::new(),

@@ -7,6 +7,7 @@
 mod costs;
 mod facts;
 mod findings;
+mod flow;
 mod samples;
 
 use std::path::Path;
@@ -147,6 +148,7 @@ fn strikes(lines: &[Line]) -> Vec<Strike> {
                 failed: None,
                 first_stored: None,
                 drained: None,
+                backlog: 0,
             }),
             Entry::Healed { fault } => {
                 if let Some(i) = known(&mut strikes, fault) {
@@ -248,6 +250,7 @@ impl Assembly<'_> {
             bytes,
             indicators,
             costs: costs::costs(self.evidence.history),
+            drain_flow: flow::flow(self.evidence.history, &self.evidence.strikes),
             latencies: self.latencies(),
             faults: findings::faults(self.evidence),
             blind_windows: checker::unexplained_blindness(self.evidence)

@@ -9,6 +9,7 @@
 //! judges that.
 
 mod drain;
+mod flow;
 pub mod history;
 mod links;
 mod load;
@@ -18,6 +19,7 @@ mod prepare;
 mod progress;
 pub mod sampler;
 mod strikes;
+mod together;
 mod used;
 pub mod world;
 
@@ -40,6 +42,7 @@ use progress::Progress;
 use world::World;
 
 pub use prepare::preflight;
+pub use together::Together;
 
 /// How a run is to be done.
 #[derive(Debug, Clone)]
@@ -80,6 +83,8 @@ struct Run<'a> {
     progress: Arc<Progress>,
     /// Where the agent serves its counters, once it does.
     metrics_port: OnceLock<u16>,
+    /// The other run whose load begins with this one's.
+    together: Option<&'a Together>,
 }
 
 impl Run<'_> {
@@ -97,6 +102,31 @@ impl Run<'_> {
 
 /// Runs a checked scenario. `Err`: something was found wrong before anything was started.
 pub fn run(scenario: &Scenario, options: &Options) -> Result<Outcome, Vec<Problem>> {
+    run_with(scenario, options, None)
+}
+
+/// The same with another run, in another thread, whose load is to begin at the same instant.
+pub fn run_together(
+    scenario: &Scenario,
+    options: &Options,
+    together: &Together,
+) -> Result<Outcome, Vec<Problem>> {
+    /// However it ends.
+    struct Leaves<'a>(&'a Together);
+    impl Drop for Leaves<'_> {
+        fn drop(&mut self) {
+            self.0.leave();
+        }
+    }
+    let _leaves = Leaves(together);
+    run_with(scenario, options, Some(together))
+}
+
+fn run_with(
+    scenario: &Scenario,
+    options: &Options,
+    together: Option<&Together>,
+) -> Result<Outcome, Vec<Problem>> {
     let problems = preflight(scenario, options);
     if !problems.is_empty() {
         return Err(problems);
@@ -135,6 +165,7 @@ pub fn run(scenario: &Scenario, options: &Options) -> Result<Outcome, Vec<Proble
         clock: Arc::new(Clock::start()),
         progress,
         metrics_port: OnceLock::new(),
+        together,
     };
     let facts = judge::gather(scenario, run_id, &options.command_line, &options.tools);
     if let Err(error) = facts.write(&run.world.dir().root) {

@@ -87,6 +87,9 @@ pub struct Load {
     pub ramp_to: Option<f64>,
     /// Poisson arrivals instead of even ones.
     pub poisson: bool,
+    /// Sends in its own turns only: how long a turn is, and whether they are the second's. Two loads
+    /// that run at once send in the order first, second, second, first.
+    pub turns: Option<(Duration, bool)>,
     /// Events in a batch.
     pub batch: u32,
     /// Connections, each a producer of its own.

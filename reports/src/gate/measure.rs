@@ -6,7 +6,8 @@
 //! fault window.
 
 use super::metric::METRICS;
-use crate::record::{Cost, Known, Ratio, RunRecord};
+use crate::record::{Cost, DrainFlow, Known, Ratio, RunRecord};
+use crate::show;
 
 /// The value of each metric of [`METRICS`], in their order.
 #[must_use]
@@ -76,8 +77,12 @@ pub fn short_of_load(record: &RunRecord) -> bool {
     u128::from(owed) * 100 < u128::from(planned) * u128::from(MET_PERCENT)
 }
 
-/// Events stored by the second from the end of the load, or from the heal of what held the sink if
-/// that came later, until nothing was owed.
+/// The interval must be so many times what its ends are known to: half of the default margin.
+const RESOLVED: u64 = 25;
+
+/// What the proxies saw, where they were read: the middle four fifths of the backlog by the time they
+/// took. Otherwise events stored by the second from the end of the load, or from the heal of what
+/// held the sink if that came later, until nothing was owed.
 fn drain_rate(record: &RunRecord) -> Known<Ratio> {
     let Some(drain) = record.costs.iter().find(|cost| cost.window == "drain") else {
         return Known::unknown(NO_COSTS);
@@ -87,6 +92,9 @@ fn drain_rate(record: &RunRecord) -> Known<Ratio> {
             false => "not gated: offered load met, and nothing held the sink ([gate] hold)",
             true => "nothing held the sink ([gate] hold), and the offered load was not met",
         });
+    }
+    if let Some(flow) = &record.drain_flow {
+        return rate_of(flow);
     }
     let healed = record
         .faults
@@ -98,10 +106,28 @@ fn drain_rate(record: &RunRecord) -> Known<Ratio> {
     if took < LEAST_DRAIN_US {
         return Known::unknown(format!(
             "not gated: the backlog was drained within {}, and the store is read every 50 ms",
-            crate::show::duration(took)
+            show::duration(took)
         ));
     }
     Known::Value(Ratio::new(drain.stored.saturating_mul(1_000_000), took))
+}
+
+fn rate_of(flow: &DrainFlow) -> Known<Ratio> {
+    let took = flow.to_us.saturating_sub(flow.from_us);
+    if took == 0 || took < flow.resolution_us.saturating_mul(RESOLVED) {
+        return Known::unknown(format!(
+            "not gated: the middle of a backlog of {} events left the agent within {}, and that is \
+             known to {} only",
+            show::count(flow.events),
+            show::duration(took),
+            show::duration(flow.resolution_us),
+        ));
+    }
+    // Four fifths of the events.
+    Known::Value(Ratio::new(
+        flow.events.saturating_mul(4 * 1_000_000),
+        took.saturating_mul(5),
+    ))
 }
 
 /// From the last heal to the drained backlog; of several faults the longest.
@@ -200,5 +226,32 @@ mod tests {
             why.reason().unwrap().contains("drained within 100"),
             "{why:?}"
         );
+    }
+
+    #[test]
+    fn what_the_proxies_saw_counts_where_its_ends_are_known_well_enough() {
+        let mut held = record();
+        held.faults.push(Fault::default());
+        held.drain_flow = Some(DrainFlow {
+            events: 50_000,
+            bytes: 25_000_000,
+            from_us: 10_110_000,
+            to_us: 10_190_000,
+            resolution_us: 1_500,
+            ..DrainFlow::default()
+        });
+        // 40,000 events in 80 ms.
+        let rate = value(&held, "drain_rate_events_per_s");
+        assert_eq!(rate.value().unwrap().as_f64(), Some(500_000.0));
+        for (to, resolution) in [(10_190_000, 4_000), (10_110_000, 0), (10_100_000, 0)] {
+            let flow = held.drain_flow.as_mut().unwrap();
+            (flow.to_us, flow.resolution_us) = (to, resolution);
+            let why = value(&held, "drain_rate_events_per_s");
+            let why = why.reason().unwrap();
+            assert!(
+                why.contains("50,000 events") && why.contains("known to"),
+                "{why}"
+            );
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The rules are those of the run record ([`crate::record`]): integers only, ids and seeds as text,
 //! what could not be known is null with a reason, within a version keys are only added, and a
-//! digest over all of it. Ratios of the arms are kept as logarithms in millionths (`*_log_ppm`),
+//! digest over all of it. The schema is `schemas/gate.v1.json` ([`SCHEMA`]). Ratios of the arms are kept as logarithms in millionths (`*_log_ppm`),
 //! turned so that above 0 is worse; levels and p-values in thousand-millionths (`*_ppb`).
 
 use std::path::Path;
@@ -16,8 +16,12 @@ use crate::verdict::{ExitCode, Verdict};
 /// The version this crate writes, and the newest it reads.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// The JSON schema of `gate.json`, as published beside the crate.
+pub const SCHEMA: &str = include_str!("../../schemas/gate.v1.json");
+
 /// One gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GateRecord {
     /// The version of this shape.
     pub schema_version: u32,
@@ -59,6 +63,7 @@ pub struct GateRecord {
 
 /// One arm.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArmUsed {
     /// `baseline`, `candidate`, or the name it was given.
     pub name: String,
@@ -70,6 +75,7 @@ pub struct ArmUsed {
 
 /// How the gate was done.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
     /// Load before the measured one, µs.
     pub warm_up_us: u64,
@@ -97,6 +103,7 @@ pub struct Plan {
 
 /// What became of one scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ScenarioGate {
     /// Its name.
     pub name: String,
@@ -122,6 +129,7 @@ pub struct ScenarioGate {
 
 /// What a metric came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MetricResult {
     /// Its name in [`super::metric::METRICS`].
     pub name: String,
@@ -167,6 +175,7 @@ pub struct MetricResult {
 
 /// The decision on a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// No slow-down as large as the margin.
@@ -208,6 +217,7 @@ impl Outcome {
 
 /// A loss, a corruption, an invented event, a missed objective.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Violation {
     /// `lost`, `corrupted`, `stored_response_us_p99`, …
     pub what: String,
@@ -227,6 +237,7 @@ pub struct Violation {
 
 /// Two runs of the same load, one an arm.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pair {
     /// From 1.
     pub number: u64,
@@ -242,6 +253,7 @@ pub struct Pair {
 
 /// One run of a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunOf {
     /// Its directory, beside the gate's record.
     pub dir: String,
@@ -259,6 +271,7 @@ pub struct RunOf {
 
 /// A pair that was run again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spoiled {
     /// The pair that it should have been.
     pub number: u64,
@@ -270,6 +283,7 @@ pub struct Spoiled {
 
 /// A counter by event in both arms.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Difference {
     /// The counter.
     pub name: String,
@@ -435,4 +449,17 @@ pub fn write_history(path: &Path, history: &History) -> Result<(), Error> {
 /// A file that is cut off, edited, newer, or something else is named as such.
 pub fn read_history(path: &Path) -> Result<History, Error> {
     sealed::read(path, SCHEMA_VERSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::schema;
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        let generated = schema::generated::<GateRecord>("flume-bench gate, schema_version 1");
+        schema::is_published("gate.v1.json", &generated);
+        assert!(!generated.contains("\"format\": \"double\""));
+    }
 }

@@ -15,7 +15,7 @@ pub use markdown::{MARKER, markdown};
 pub use terminal::terminal;
 
 use super::metric;
-use super::record::{GateRecord, MetricResult, Outcome, ScenarioGate};
+use super::record::{Difference, GateRecord, MetricResult, Outcome, ScenarioGate};
 use crate::record::{Known, Ratio};
 use crate::show;
 
@@ -106,16 +106,24 @@ fn done(record: &GateRecord) -> String {
 /// Counters that explain an alarm, a line each; the ones that moved most.
 fn differences(scenario: &ScenarioGate) -> Vec<String> {
     let per_event = |ratio: Ratio| ratio.as_f64().map_or("-".to_owned(), show::decimal);
+    // Out of nothing there is no percentage.
+    let by = |one: &Difference| match (one.baseline.as_f64(), one.candidate.as_f64()) {
+        (Some(old), Some(new)) if old > 0.0 && new > 0.0 => {
+            format!(" ({})", signed(((new / old).ln() * 1e6) as i64))
+        }
+        _ => String::new(),
+    };
     scenario
         .differences
         .iter()
         .take(6)
         .map(|one| {
             format!(
-                "{} per event: {} → {}",
+                "{} per event: {} → {}{}",
                 show::words(&one.name),
                 per_event(one.baseline),
-                per_event(one.candidate)
+                per_event(one.candidate),
+                by(one)
             )
         })
         .collect()

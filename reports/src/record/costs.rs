@@ -33,6 +33,25 @@ pub struct Cost {
     pub counters: Vec<Counter>,
 }
 
+/// How fast the agent handed over what had piled up behind a fault that lasted until the end of the
+/// load, by the bytes that the proxies on its links passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DrainFlow {
+    /// The last heal, µs since t0.
+    pub healed_us: u64,
+    /// Events due by the heal and first seen in the store after it.
+    pub events: u64,
+    /// Bytes that left the agent from the heal to the end of the drain.
+    pub bytes: u64,
+    /// When a tenth of them had left it, µs since t0.
+    pub from_us: u64,
+    /// When nine tenths of them had left it, µs since t0.
+    pub to_us: u64,
+    /// How late either instant may be: the time since the reading before it.
+    pub resolution_us: u64,
+}
+
 /// One counter of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

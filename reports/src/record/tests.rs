@@ -4,42 +4,13 @@ use serde_json::Value;
 
 use super::*;
 
-/// Writes the schema anew where this variable is set: `UPDATE_SCHEMA=1 cargo test -p
-/// flume-bench-reports schema`.
-const UPDATE: &str = "UPDATE_SCHEMA";
-
 fn generated_schema() -> String {
-    let mut schema = schemars::schema_for!(RunRecord);
-    let title = "flume-bench run record, schema_version 1";
-    schema.insert("title".into(), title.into());
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        let digest = serde_json::json!({
-            "type": "string",
-            "pattern": "^[0-9a-f]{64}$",
-            "description": "SHA-256 of the canonical form of all other keys.",
-        });
-        properties.insert("content_sha256".into(), digest);
-    }
-    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        required.push("content_sha256".into());
-    }
-    let mut text = serde_json::to_string_pretty(&schema).unwrap();
-    text.push('\n');
-    text
+    schema::generated::<RunRecord>("flume-bench run record, schema_version 1")
 }
 
 #[test]
 fn the_published_schema_is_that_of_the_types() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/run-record.v1.json");
-    let generated = generated_schema();
-    if std::env::var_os(UPDATE).is_some() {
-        std::fs::write(path, &generated).unwrap();
-    }
-    let published = std::fs::read_to_string(path).unwrap();
-    assert!(
-        published == generated,
-        "stale: run this test with {UPDATE}=1 and look at the change"
-    );
+    schema::is_published("run-record.v1.json", &generated_schema());
 }
 
 #[test]

@@ -12,8 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use flume_bench_reports::gate::record::SCHEMA;
 use serde_json::Value;
 use tempfile::TempDir;
+
+#[path = "common/valid.rs"]
+mod valid;
 
 /// One gate at a time on a machine.
 static TURN: Mutex<()> = Mutex::new(());
@@ -87,15 +91,38 @@ fn gate(desk: &Path, scenario: &Path, arguments: &[&str]) -> Gated {
             .map(|entry| entry.unwrap().path())
             .max()
             .unwrap_or_else(|| panic!("no gate was made: {text}"));
-        let record = std::fs::read(dir.join("gate.json"))
-            .unwrap_or_else(|error| panic!("no record ({error}): {text}"));
         return Gated {
             code,
+            record: record(&dir, &text),
             text,
-            record: serde_json::from_slice(&record).unwrap(),
             dir,
         };
     }
+}
+
+/// A gate's record, which is what the published schema says, to the last key.
+fn record(dir: &Path, text: &str) -> Value {
+    let record = std::fs::read(dir.join("gate.json"))
+        .unwrap_or_else(|error| panic!("no record ({error}): {text}"));
+    let record = serde_json::from_slice(&record).unwrap();
+    let problems = valid::problems(SCHEMA, &record);
+    assert!(problems.is_empty(), "{problems:#?}\n{text}");
+    record
+}
+
+#[test]
+fn a_record_that_is_not_what_the_schema_says_is_noticed() {
+    let gate = |verdict: &str| {
+        let text = format!("{{\"schema_version\": 1, \"verdict\": \"{verdict}\"}}");
+        valid::problems(SCHEMA, &serde_json::from_str(&text).unwrap())
+    };
+    let about = |problems: &[String], what: &str| problems.iter().any(|one| one.contains(what));
+    let missing = gate("pass");
+    assert!(
+        about(&missing, "required") && !about(&missing, "verdict: "),
+        "{missing:?}"
+    );
+    assert!(about(&gate("perhaps"), "/verdict"), "{:?}", gate("perhaps"));
 }
 
 impl Gated {
@@ -134,8 +161,7 @@ fn equal_arms_pass_or_say_why_not() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     let dir = std::fs::read_dir(desk.path().join("runs")).unwrap();
     let dir = dir.map(|entry| entry.unwrap().path()).next().unwrap();
-    let record: Value =
-        serde_json::from_slice(&std::fs::read(dir.join("gate.json")).unwrap()).unwrap();
+    let record = record(&dir, &text);
     let verdict = record["verdict"].as_str().unwrap();
     assert!(["pass", "inconclusive"].contains(&verdict), "{text}");
     assert_eq!(record["exit_code"], if verdict == "pass" { 0 } else { 3 });
@@ -192,6 +218,52 @@ fn keeps_a_baseline(desk: &Path, scenario: &Path, gate: &Path) {
     let (code, text) = call(&["baseline", "list"]);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("edited or damaged"), "{text}");
+}
+
+#[test]
+fn both_arms_at_once_get_the_same_load_in_turns() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (desk, scenario) = desk(&SCENARIO.replace(
+        "warm_up = \"200ms\"\nsteady = \"1500ms\"",
+        "warm_up = \"400ms\"\nsteady = \"1600ms\"\nturns = \"100ms\"",
+    ));
+    let arms = ["--arm", "old=driver:decoy", "--arm", "new=driver:decoy"];
+    let gated = gate(
+        desk.path(),
+        &scenario,
+        &[&arms[..], &["--pairs", "6"]].concat(),
+    );
+    assert!([0, 3].contains(&gated.code), "{}", gated.text);
+    assert!(
+        gated.text.contains("both arms at once in turns"),
+        "{}",
+        gated.text
+    );
+    let pairs = gated.record["scenarios"][0]["pairs"].as_array().unwrap();
+    assert!(!pairs.is_empty(), "{}", gated.text);
+    for pair in pairs {
+        let runs = [0, 1].map(|arm| {
+            let dir = gated.dir.join(pair["runs"][arm]["dir"].as_str().unwrap());
+            let record = std::fs::read(dir.join("record.json")).unwrap();
+            serde_json::from_slice::<Value>(&record).unwrap()
+        });
+        for run in &runs {
+            // Two seconds, of which half is the other's.
+            assert_eq!(run["load"]["planned"], 1_000, "{run}");
+            assert_eq!(run["load"]["schedule"], "turns", "{run}");
+        }
+        // At once: each began before the other had ended.
+        for (one, other) in [(0, 1), (1, 0)] {
+            let (began, ended) = (
+                &runs[one]["identity"]["started"],
+                &runs[other]["identity"]["ended"]["value"],
+            );
+            assert!(
+                began.as_str().unwrap() < ended.as_str().unwrap(),
+                "{began} {ended}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Planned {
     pub steady: Duration,
     /// Foreign CPU that spoils a pair, ppm: of the most lenient scenario.
     pub foreign_ppm: u64,
+    /// Whether every scenario has both arms up at once.
+    pub at_once: bool,
 }
 
 impl Planned {
@@ -36,6 +38,11 @@ impl Planned {
         // With --with-faults the phases are the scenario's own, of any length.
         let load = self.warm_up.saturating_add(self.steady);
         load.saturating_add(OVERHEAD)
+    }
+
+    /// How long a pair takes.
+    fn pair(&self) -> Duration {
+        self.run().saturating_mul(if self.at_once { 1 } else { 2 })
     }
 
     /// One line for people.
@@ -48,15 +55,19 @@ impl Planned {
             .collect();
         let pairs = self.rule.screen_pairs() as u32;
         let fresh = self.rule.fresh_pairs as u32;
-        let of =
-            |pairs: u32| show_duration(self.run().saturating_mul(2 * pairs * scenarios as u32));
+        let of = |pairs: u32| show_duration(self.pair().saturating_mul(pairs * scenarios as u32));
         format!(
             "plan: looks after {} pairs, {fresh} fresh pairs on an alarm; a run {} (warm-up {}, \
-             measured {}); at most {} without an alarm, {} with one",
+             measured {}){}; at most {} without an alarm, {} with one",
             looks.join(" and "),
             show_duration(self.run()),
             show_duration(self.warm_up),
             show_duration(self.steady),
+            if self.at_once {
+                ", both arms at once in turns"
+            } else {
+                ""
+            },
             of(pairs),
             of(pairs + fresh),
         )
@@ -99,6 +110,7 @@ pub fn of<'a>(
         warm_up: Duration::ZERO,
         steady: Duration::ZERO,
         foreign_ppm: 0,
+        at_once: true,
     };
     let mut count = 0;
     for scenario in scenarios {
@@ -108,6 +120,7 @@ pub fn of<'a>(
         };
         planned.warm_up = planned.warm_up.max(warm_up);
         planned.steady = planned.steady.max(steady);
+        planned.at_once &= super::turns(request, scenario).is_some();
         planned.foreign_ppm = planned.foreign_ppm.max(scenario.gate.foreign_ppm);
         count += 1;
     }
@@ -115,8 +128,7 @@ pub fn of<'a>(
     let metrics = gating.count() * count.max(1);
     let usual = decision::Plan::default();
     let whole = usual.screen_pairs() + usual.fresh_pairs;
-    let fitting =
-        (request.budget.as_secs_f64() / planned.run().saturating_mul(2).as_secs_f64()) as usize;
+    let fitting = (request.budget.as_secs_f64() / planned.pair().as_secs_f64()) as usize;
     planned.rule = match request.pairs {
         Some(pairs) => decision::Plan::of_pairs(pairs),
         None if fitting >= whole => usual,
@@ -127,7 +139,7 @@ pub fn of<'a>(
     let have = planned.rule.screen_pairs().min(planned.rule.fresh_pairs);
     let need = planned.rule.least_pairs(metrics);
     if have < need {
-        let budget = show_duration(planned.run().saturating_mul(4 * need as u32));
+        let budget = show_duration(planned.pair().saturating_mul(2 * need as u32));
         let message = format!(
             "{have} pairs cannot decide over {metrics} gating metrics, whatever they show: the \
              signed-rank test has no p below 1 in 2^{have}, and {need} pairs are the least"

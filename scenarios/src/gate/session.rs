@@ -1,5 +1,6 @@
 //! Runs in pairs: the same load for both arms, one right after the other, which of them goes first
-//! drawn from the seed. A pair that others disturbed is run again, and that is decided before its
+//! drawn from the seed. With `[gate] turns` both are up at once and get their load in turns, so that
+//! what drifts is the same for both; which of them has the first turn is drawn. A pair that others disturbed is run again, and that is decided before its
 //! results are looked at.
 
 use std::cell::RefCell;
@@ -19,8 +20,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::noise::{Foreign, Reading};
-use super::variant::Variant;
-use crate::runner;
+use super::variant::{Turns, Variant};
+use crate::runner::{self, Together};
 use crate::tools::Tools;
 
 /// After a hard miss, runs of each arm before the gate says whether the baseline has it too.
@@ -50,6 +51,8 @@ pub struct Subject {
     pub left_out: Option<String>,
     /// Foreign CPU above which a pair is spoiled, ppm.
     pub foreign_ppm: u64,
+    /// How long a turn is, where both arms are up at once.
+    pub turns: Option<Duration>,
     /// The pairs that count.
     pub pairs: Vec<Pair>,
     /// The ones that did not.
@@ -161,11 +164,23 @@ impl Session<'_> {
     /// # Errors
     /// Why there will be no more.
     pub fn pair(&self, subject: &mut Subject, number: u64, stage: &str) -> Result<(), Stop> {
-        let run = |subject: &Subject, arm: usize, seed: u64| self.run(subject, arm, seed);
-        self.pair_of(subject, number, stage, &run, &Reading::now)
+        let launch = self.launch();
+        match subject.turns {
+            Some(turn) => self.pair_by(
+                subject,
+                number,
+                stage,
+                &|subject, first, seed| launch.at_once(subject, number, first, seed, turn),
+                &Reading::now,
+            ),
+            None => {
+                let run = |subject: &Subject, arm, seed| launch.run(subject, arm, seed, None);
+                self.pair_of(subject, number, stage, &run, &Reading::now)
+            }
+        }
     }
 
-    /// A pair with what runs an arm and what reads the machine.
+    /// A pair, one run after the other, with what runs an arm and what reads the machine.
     fn pair_of(
         &self,
         subject: &mut Subject,
@@ -174,15 +189,30 @@ impl Session<'_> {
         run: &Run<'_>,
         reading: &dyn Fn() -> Option<Reading>,
     ) -> Result<(), Stop> {
+        let ran = |subject: &mut Subject, first, seed| {
+            both(subject, number, first, &|subject, arm| {
+                run(subject, arm, seed)
+            })
+        };
+        self.pair_by(subject, number, stage, &ran, reading)
+    }
+
+    /// A pair with what runs both arms and what reads the machine.
+    fn pair_by(
+        &self,
+        subject: &mut Subject,
+        number: u64,
+        stage: &str,
+        run: &RunBoth<'_>,
+        reading: &dyn Fn() -> Option<Reading>,
+    ) -> Result<(), Stop> {
         loop {
             let (first, seed) = {
                 let mut random = self.random.borrow_mut();
                 (usize::from(random.random::<bool>()), random.random::<u32>())
             };
             let before = reading();
-            let ran = both(subject, number, first, &|subject, arm| {
-                run(subject, arm, seed.into())
-            });
+            let ran = run(subject, first, seed.into());
             let foreign = match (before, reading()) {
                 (Some(before), Some(after)) => after.since(&before),
                 _ => return Err(Stop::Failed("/proc/stat cannot be read".into())),
@@ -271,13 +301,41 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn run(&self, subject: &Subject, arm: usize, seed: u64) -> Result<Done, Stop> {
+    fn launch(&self) -> Launch<'_> {
+        Launch {
+            dir: self.dir,
+            programs: &self.programs,
+            tools: self.tools,
+            command_line: self.command_line,
+            interrupted: self.interrupted,
+        }
+    }
+}
+
+/// What of a session a run needs; threads can share it.
+struct Launch<'a> {
+    dir: &'a Path,
+    programs: &'a [Option<PathBuf>; 2],
+    tools: &'a Tools,
+    command_line: &'a [String],
+    interrupted: &'a Arc<AtomicBool>,
+}
+
+impl Launch<'_> {
+    /// Runs an arm, alone or in turns with the other.
+    fn run(
+        &self,
+        subject: &Subject,
+        arm: usize,
+        seed: u64,
+        turns: Option<(Turns, &Together)>,
+    ) -> Result<Done, Stop> {
         let said = |problems: Vec<crate::scenario::reader::Problem>| {
             let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Stop::Failed(all.join("; "))
         };
         let scenario = subject.variants[arm]
-            .with_seed(&subject.path, seed)
+            .in_turns(&subject.path, seed, turns.map(|(turns, _)| turns))
             .map_err(said)?;
         let tools = Tools {
             agent_program: self.programs[arm].clone(),
@@ -293,7 +351,11 @@ impl Session<'_> {
             interrupted: Arc::clone(self.interrupted),
         };
         let began = Instant::now();
-        let outcome = runner::run(&scenario, &options).map_err(said)?;
+        let outcome = match turns {
+            Some((_, together)) => runner::run_together(&scenario, &options, together),
+            None => runner::run(&scenario, &options),
+        };
+        let outcome = outcome.map_err(said)?;
         let took = began.elapsed();
         let mut record = outcome.record;
         record.interrupted |= self.interrupted.load(Ordering::Relaxed);
@@ -305,10 +367,51 @@ impl Session<'_> {
             record: Some(record),
         })
     }
+
+    /// Runs both arms at once, in turns; the first one prepares before the other does, so that they
+    /// do not look for free ports at the same time.
+    fn at_once(
+        &self,
+        subject: &mut Subject,
+        number: u64,
+        first: usize,
+        seed: u64,
+        turn: Duration,
+    ) -> Ran {
+        let together = Together::default();
+        let one = |arm: usize, second: bool| {
+            let turns = Turns { turn, second };
+            self.run(subject, arm, seed, Some((turns, &together)))
+        };
+        let results = std::thread::scope(|scope| {
+            let early = scope.spawn(|| one(first, false));
+            together.wait_for_one();
+            let late = one(1 - first, true);
+            let panicked = |_| {
+                Err(Stop::Failed(
+                    "a run panicked; this is a defect of flume-bench".into(),
+                ))
+            };
+            [early.join().unwrap_or_else(panicked), late]
+        });
+        let mut done = [None, None];
+        let mut stop = None;
+        for (arm, result) in [first, 1 - first].into_iter().zip(results) {
+            let stopped = take(subject, number, arm, result, &mut done);
+            stop = stop.or(stopped);
+        }
+        (done, stop)
+    }
 }
 
 /// What runs an arm.
 type Run<'a> = dyn Fn(&Subject, usize, u64) -> Result<Done, Stop> + 'a;
+
+/// Both runs of a pair, as far as they are to be had, and why they are not both there.
+type Ran = ([Option<Done>; 2], Option<Stop>);
+
+/// What runs both arms: which of them is first, and the seed.
+type RunBoth<'a> = dyn Fn(&mut Subject, usize, u64) -> Ran + 'a;
 
 /// Both runs of a pair, as far as they are to be had, and why they are not both there. What is lost,
 /// corrupted or invented is noted as each run ends.
@@ -317,7 +420,7 @@ fn both(
     number: u64,
     first: usize,
     run: &dyn Fn(&Subject, usize) -> Result<Done, Stop>,
-) -> ([Option<Done>; 2], Option<Stop>) {
+) -> Ran {
     // A stored baseline was run at another time; it has missed nothing.
     let stored = subject.stored.clone().map(|run| Done { run, record: None });
     let mut done = [stored, None];
@@ -325,19 +428,34 @@ fn both(
         if done[arm].is_some() {
             continue;
         }
-        let one = match run(subject, arm) {
-            Ok(one) => one,
-            Err(stop) => return (done, Some(stop)),
-        };
-        subject.ended[arm] += 1;
-        // What was lost was lost, whoever else used the machine and however the pair ends.
-        note(subject, arm, &one, number, super::is_loss);
-        match stop_of(&one) {
-            Some(stop) => return (done, Some(stop)),
-            None => done[arm] = Some(one),
+        let result = run(subject, arm);
+        if let Some(stop) = take(subject, number, arm, result, &mut done) {
+            return (done, Some(stop));
         }
     }
     (done, None)
+}
+
+/// Takes what came of a run; why no more are to follow, if none are.
+fn take(
+    subject: &mut Subject,
+    number: u64,
+    arm: usize,
+    result: Result<Done, Stop>,
+    done: &mut [Option<Done>; 2],
+) -> Option<Stop> {
+    let one = match result {
+        Ok(one) => one,
+        Err(stop) => return Some(stop),
+    };
+    subject.ended[arm] += 1;
+    // What was lost was lost, whoever else used the machine and however the pair ends.
+    note(subject, arm, &one, number, super::is_loss);
+    let stop = stop_of(&one);
+    if stop.is_none() {
+        done[arm] = Some(one);
+    }
+    stop
 }
 
 /// Why nothing more is run after this run, if nothing is.

@@ -23,6 +23,15 @@ pub struct Change<'a> {
     pub with_faults: bool,
 }
 
+/// Whose turns a load comes in, where both arms are up at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Turns {
+    /// How long a turn is.
+    pub turn: Duration,
+    /// The second's, or the first's.
+    pub second: bool,
+}
+
 /// A scenario's text for one arm, without a seed of its own yet.
 #[derive(Debug, Clone)]
 pub struct Variant {
@@ -69,6 +78,28 @@ impl Variant {
         };
         let applied = overrides.apply(path, &self.text)?;
         scenario::load_text(path, &applied.text)
+    }
+
+    /// The same with a load that comes in turns.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn in_turns(
+        &self,
+        path: &Path,
+        seed: u64,
+        turns: Option<Turns>,
+    ) -> Result<Scenario, Vec<Problem>> {
+        let Some(turns) = turns else {
+            return self.with_seed(path, seed);
+        };
+        let mut document: DocumentMut = self.text.parse().unwrap_or_default();
+        if let Some(load) = document.get_mut("load").and_then(Item::as_table_like_mut) {
+            load.insert("turns", text_value(turns.turn));
+            load.insert("turn", value(if turns.second { "second" } else { "first" }));
+        }
+        let text = document.to_string();
+        Self { text }.with_seed(path, seed)
     }
 
     /// SHA-256 of what decides whether two gates compare the same: the text without its seed.

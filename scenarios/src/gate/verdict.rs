@@ -4,6 +4,7 @@ use flume_bench_reports::gate::metric::{self, Class};
 use flume_bench_reports::gate::record::{
     Difference, GateRecord, MetricResult, Outcome, Pair, ScenarioGate, Violation,
 };
+use flume_bench_reports::gate::suite;
 use flume_bench_reports::record::Ratio;
 use flume_bench_reports::statistics::fisher;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
@@ -323,15 +324,30 @@ fn decides_speed(one: &MetricResult) -> bool {
 }
 
 fn passed(metrics: &[MetricResult]) -> String {
-    let decided: Vec<&str> = metrics
+    let decided: Vec<String> = metrics
         .iter()
         .filter(|one| one.class == Class::Gating && one.outcome != Outcome::NotMeasured)
-        .map(|one| metric::find(&one.name).map_or(one.name.as_str(), |metric| metric.words))
+        .map(|one| {
+            let words = metric::find(&one.name).map_or(one.name.as_str(), |metric| metric.words);
+            format!("{words}{}", bounded(one))
+        })
         .collect();
     format!(
         "Nothing is lost, and nothing got worse by its margin: {}.",
         decided.join(", ")
     )
+}
+
+/// What a metric is certainly not worse than: ` (at most 1.2 % worse)`.
+fn bounded(one: &MetricResult) -> String {
+    let Some(upper) = one.upper_log_ppm.value() else {
+        return String::new();
+    };
+    let side = if *upper > 0 { "most" } else { "least" };
+    match suite::change(*upper as f64 / 1e6).as_str() {
+        "unchanged" => " (unchanged)".to_owned(),
+        by => format!(" (at {side} {by})"),
+    }
 }
 
 #[cfg(test)]

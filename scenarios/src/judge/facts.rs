@@ -178,9 +178,14 @@ impl Facts {
         if let Some((how, every)) = load.rotate {
             settings.insert("rotate".into(), format!("{how}, every {every} bytes"));
         }
-        let rate = match load.ramp_to {
-            Some(to) => format!("{}/s to {to}/s", load.rate),
-            None => format!("{}/s", load.rate),
+        let rate = match (load.ramp_to, load.turns) {
+            (Some(to), _) => format!("{}/s to {to}/s", load.rate),
+            (None, Some((turn, _))) => format!(
+                "{}/s in turns of {}",
+                load.rate,
+                crate::text::show_duration(turn)
+            ),
+            (None, None) => format!("{}/s", load.rate),
         };
         Load {
             into: load.into.into(),
@@ -189,6 +194,8 @@ impl Facts {
                 "poisson"
             } else if load.ramp_to.is_some() {
                 "ramp"
+            } else if load.turns.is_some() {
+                "turns"
             } else {
                 "constant"
             }

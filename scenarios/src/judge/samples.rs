@@ -11,7 +11,7 @@ use flume_bench_reports::series::Table;
 
 use crate::checker::{Histograms, Strike};
 
-/// Finds, for each strike, the first event stored after its heal and the end of its backlog.
+/// Finds, for each strike, the first event stored after its heal, its backlog and the end of it.
 pub(super) struct Recovery<'a> {
     strikes: &'a mut [Strike],
 }
@@ -51,6 +51,7 @@ impl Visitor for Recovery<'_> {
             );
             if stored.batch.intended <= healed {
                 strike.drained = strike.drained.max(Some(stored.at));
+                strike.backlog += u64::from(stored.batch.count);
             }
         }
     }

@@ -3,10 +3,11 @@
 //! | figure | from |
 //! |---|---|
 //! | CPU time | the CPU clock of the process (clock_getcpuclockid(3)), with its ended children's ticks of `/proc/PID/stat` |
-//! | bytes written, calls | `/proc/PID/io` |
+//! | CPU time in user and in kernel mode, to the tick | `/proc/PID/stat` |
+//! | bytes read and written, calls | `/proc/PID/io` |
 //! | most resident memory | `VmHWM` of `/proc/PID/status` |
 //! | context switches | the sum over `/proc/PID/task/*/status` |
-//! | minor faults | `/proc/PID/stat` |
+//! | page faults without and with reading from a disk | `/proc/PID/stat` |
 //!
 //! Reading all of it takes about a millisecond, so it is done at the ends of phases only.
 
@@ -53,14 +54,23 @@ impl Costs {
         for (name, line) in [
             ("read_calls", "syscr:"),
             ("write_calls", "syscw:"),
+            ("read_chars", "rchar:"),
             ("written_chars", "wchar:"),
         ] {
             if let Some(value) = number_after(&io, line) {
                 counters.insert(name.to_owned(), value);
             }
         }
-        if let Some(faults) = field(&stat, 10) {
-            counters.insert("minor_faults".to_owned(), faults);
+        let tick = 1_000_000_000 / procfs::ticks_per_second().max(1);
+        for (name, number, unit) in [
+            ("minor_faults", 10, 1),
+            ("major_faults", 12, 1),
+            ("user_cpu_ns", 14, tick),
+            ("kernel_cpu_ns", 15, tick),
+        ] {
+            if let Some(value) = field(&stat, number) {
+                counters.insert(name.to_owned(), value * unit);
+            }
         }
         for (name, value) in switches(pid) {
             counters.insert(name.to_owned(), value);
@@ -142,6 +152,7 @@ mod tests {
         }
         assert!(after.counters["write_calls"] > before.counters["write_calls"]);
         assert!(after.counters.contains_key("voluntary_switches"));
+        assert!(after.counters["user_cpu_ns"] + after.counters["kernel_cpu_ns"] > 0);
         assert!(after.peak_rss_bytes >= before.peak_rss_bytes && after.peak_rss_bytes > Some(0));
         assert!(Costs::of_tree(i32::MAX).is_none());
     }
@@ -149,7 +160,8 @@ mod tests {
     #[test]
     fn fields_are_counted_from_the_last_parenthesis() {
         let stat = "77 (a) b) (c) T 5 6 7 0 -1 0 11 2 3 4 150 50 16 17 20 0 9 0 4242 1000 3";
-        assert_eq!((field(stat, 10), field(stat, 16)), (Some(11), Some(16)));
+        assert_eq!((field(stat, 10), field(stat, 12)), (Some(11), Some(3)));
+        assert_eq!((field(stat, 14), field(stat, 16)), (Some(150), Some(16)));
         assert_eq!(number_after("a: 1\nVmHWM:\t  12 kB\n", "VmHWM:"), Some(12));
     }
 }

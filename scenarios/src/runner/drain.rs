@@ -32,6 +32,10 @@ pub(super) fn heal_and_drain(run: &Run<'_>, loaded: &mut Loaded) -> Result<(), S
     run.phase("drain");
     let (outcome, live, ended) = drain(run, loaded);
     used::note(run, "drained");
+    let clock = &run.clock;
+    if let Some(entry) = (loaded.flow.take()).and_then(|flow| flow.finish(|at| clock.at(at))) {
+        run.history().note(entry);
+    }
     let since_heal = healed.unwrap_or(loaded.ended);
     let took_us = (outcome == Drain::Complete).then(|| {
         let last = live.last_stored.unwrap_or_else(|| run.clock.at(ended));

@@ -168,6 +168,13 @@ pub enum Entry {
         /// Why nobody can.
         reason: Option<String>,
     },
+    /// Bytes that left the agent while it drained what a fault at the end of the load had held up.
+    Flow {
+        /// The links from the agent.
+        links: Vec<String>,
+        /// Instants, µs since t0, and the bytes towards the servers by then, since the run's begin.
+        points: Vec<(i64, u64)>,
+    },
     /// Bytes through a proxy, at its end.
     Proxy {
         /// The link.

@@ -14,6 +14,7 @@ use flume_bench_loadgen::receiver::Watch;
 use flume_bench_loadgen::schedule::{self, Schedule, Shape};
 use serde_json::json;
 
+use super::flow::Flow;
 use super::history::Entry;
 use super::progress::Shown;
 use super::sampler::{Sampler, Subject};
@@ -37,6 +38,8 @@ pub(super) struct Loaded {
     pub(super) watch: Watch,
     pub(super) sampler: Sampler,
     pub(super) strikes: Strikes,
+    /// What leaves the agent in the drain, where a fault lasts until the end of the load.
+    pub(super) flow: Option<Flow>,
     /// End of the load.
     pub(super) ended: Instant,
 }
@@ -81,13 +84,12 @@ fn generator_of(
 /// The schedule of the whole load, warm-up included.
 pub(crate) fn schedule_of(scenario: &crate::scenario::Scenario) -> Result<Schedule, String> {
     let load = &scenario.load;
-    let shape = match (load.ramp_to, load.poisson) {
-        (Some(to), _) => Shape::Ramp {
-            from: load.rate,
-            to,
-        },
-        (None, true) => Shape::Poisson { rate: load.rate },
-        (None, false) => Shape::Constant { rate: load.rate },
+    let rate = load.rate;
+    let shape = match (load.turns, load.ramp_to, load.poisson) {
+        (Some((turn, second)), ..) => Shape::Turns { rate, turn, second },
+        (None, Some(to), _) => Shape::Ramp { from: rate, to },
+        (None, None, true) => Shape::Poisson { rate },
+        (None, None, false) => Shape::Constant { rate },
     };
     let duration = scenario.phases.warm_up + scenario.phases.steady;
     Schedule::new(schedule::Settings {
@@ -144,7 +146,10 @@ pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<L
             .map_err(|error| error.to_string())?;
     }
     // The load begins a moment from now, so that everything is in place when its first batch is due.
-    let t0 = Instant::now() + Duration::from_millis(50);
+    let t0 = match run.together {
+        Some(together) => together.meet(|| run.world.interrupted()),
+        None => Instant::now() + Duration::from_millis(50),
+    };
     run.clock.set_t0(t0);
     run.history()
         .set_t0(t0)
@@ -201,6 +206,8 @@ pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<L
         sampler.handle(),
         steady_from,
     )?;
+    let flow = Flow::start(scenario, &run.world, steady_from + scenario.phases.steady)
+        .map_err(|error| error.to_string())?;
     let running = generator::start(&*generator, &load).map_err(|error| error.to_string())?;
     let mut loaded = Loaded {
         generator,
@@ -208,6 +215,7 @@ pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<L
         watch,
         sampler,
         strikes,
+        flow,
         ended: t0,
     };
     follow(run, &mut loaded, running, t0)?;
@@ -253,7 +261,9 @@ fn follow(
         run.account
             .flush()
             .map_err(|error| format!("the journal could not be written: {error}"))?;
-        stopped = pause(&run.world, Duration::from_millis(50))
+        // Not beyond the end: what the agent has used is read there.
+        let left = end_at.saturating_duration_since(Instant::now());
+        stopped = pause(&run.world, left.min(Duration::from_millis(50)))
             || give_up(run)
             || loaded.watch.has_failed();
         for role in run.world.note_ends() {

@@ -6,6 +6,8 @@
 //! steady = "7s"                        # measured load
 //! hold = "2s"                          # store frozen at the end of steady: the drain rate; hdfs only.
 //!                                      # Objectives on time are not asked then
+//! turns = "250ms"                      # both arms up at once, load in turns: steadier figures per event,
+//!                                      # in half the time; not with hold
 //! foreign_cpu = "10 %"                 # a pair in which others used more is run again
 //! cpu_ns_per_event = "5 %"             # margins, by metric, each with its unit
 //! peak_rss_bytes = "10 % and 8 MiB"    # a change counts when it exceeds both
@@ -38,6 +40,8 @@ pub struct Gate {
     pub steady: Duration,
     /// How long the store is frozen at the end of steady, so that a drain can be measured.
     pub hold: Duration,
+    /// How long a turn is, where both arms are up at once and the load goes to one at a time.
+    pub turns: Option<Duration>,
     /// Part of all CPUs that others may use during a pair, ppm.
     pub foreign_ppm: u64,
     /// Margins other than the defaults.
@@ -50,6 +54,7 @@ impl Default for Gate {
             warm_up: Duration::from_secs(3),
             steady: Duration::from_secs(7),
             hold: Duration::ZERO,
+            turns: None,
             foreign_ppm: 100_000,
             margins: BTreeMap::new(),
         }
@@ -107,6 +112,25 @@ pub(super) fn read(table: &Reader<'_, '_>, faults: bool, holdable: bool) -> Gate
                 "hold",
                 "gate.hold freezes the store's processes, and this store has none of the run's: \
                  leave it out",
+            );
+        }
+    }
+    gate.turns = table.parsed("turns", bounded);
+    if let Some(turn) = gate.turns {
+        let round = 4 * turn;
+        let whole = |time: Duration| time.as_nanos().is_multiple_of(round.as_nanos().max(1));
+        if turn.is_zero() || !whole(gate.warm_up) || !whole(gate.steady) {
+            table.problem(
+                "turns",
+                "gate.turns: warm_up and steady must be whole rounds of four turns, so that both \
+                 arms get the same load",
+            );
+        }
+        if !gate.hold.is_zero() {
+            table.problem(
+                "turns",
+                "gate.turns and gate.hold exclude each other: two channels that drain at once share \
+                 the machine",
             );
         }
     }

@@ -38,6 +38,7 @@ pub(super) fn read(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
         rate: rate.unwrap_or(1.0),
         ramp_to: table.parsed("ramp_to", parse_rate),
         poisson: table.word("schedule", &["constant", "poisson"]) == Some("poisson"),
+        turns: read_turns(table),
         batch: table
             .number("batch", 1..=100_000)
             .unwrap_or(if into == Some("avro") { 100 } else { 1 }) as u32,
@@ -63,6 +64,9 @@ pub(super) fn read(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
     if load.poisson && load.ramp_to.is_some() {
         table.problem("ramp_to", "ramp_to goes with schedule = \"constant\" only");
     }
+    if load.turns.is_some() && (load.poisson || load.ramp_to.is_some()) {
+        table.problem("turns", "turns go with a constant rate only");
+    }
     if load.timeout.is_zero() {
         table.problem(
             "timeout",
@@ -71,6 +75,24 @@ pub(super) fn read(table: &Reader<'_, '_>, directory: &Path) -> Option<Load> {
     }
     table.finish();
     into.map(|_| load)
+}
+
+/// Whose turns: the words of `turn`.
+const TURNS: &[&str] = &["first", "second"];
+
+fn read_turns(table: &Reader<'_, '_>) -> Option<(Duration, bool)> {
+    let turns = table.parsed("turns", parse_duration);
+    let turn = table.word("turn", TURNS);
+    let together = "turns and turn go together: how long each is, and whose this load sends in";
+    match (table.raw("turns"), table.raw("turn")) {
+        (Some(_), None) => table.problem("turns", together),
+        (None, Some(_)) => table.problem("turn", together),
+        _ => {}
+    }
+    if turns.is_some_and(|turns| turns.is_zero()) {
+        table.problem("turns", "turns must be longer than 0");
+    }
+    turns.zip(turn.map(|turn| turn == "second"))
 }
 
 fn read_rotation(table: &Reader<'_, '_>) -> Option<(&'static str, u64)> {

@@ -25,6 +25,7 @@ fn subject() -> Subject {
         stored: None,
         left_out: None,
         foreign_ppm: 100_000,
+        turns: None,
         pairs: Vec::new(),
         spoiled: Vec::new(),
         misses: Vec::new(),
