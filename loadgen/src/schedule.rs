@@ -378,9 +378,9 @@ mod tests {
         assert_eq!((first.total(), second.total()), (10_000, 10_000));
         // first, second, second, first, …; the tenth second is the last of ten rounds.
         for (schedule, own) in [(&first, [0, 3]), (&second, [1, 2])] {
-            let turns = schedule.iter().map(|batch| batch.intended / 250_000);
-            assert!(turns.clone().all(|turn| own.contains(&(turn % 4))));
-            assert_eq!(turns.max(), Some(36 + own[1]));
+            let turns = || schedule.iter().map(|batch| batch.intended / 250_000);
+            assert!(turns().all(|turn| own.contains(&(turn % 4))));
+            assert_eq!(turns().max(), Some(36 + own[1]));
         }
         // A round that is cut off is cut off for both.
         let cut = |second| own_of(2.6, 0.25, second);
