@@ -167,11 +167,7 @@ fn run_with(
         metrics_port: OnceLock::new(),
         together,
     };
-    let facts = judge::gather(scenario, run_id, &options.command_line, &options.tools);
-    if let Err(error) = facts.write(&run.world.dir().root) {
-        run.progress
-            .say(&format!("facts.json could not be written: {error}"));
-    }
+    run.write_facts(run_id);
     run.history().note(Entry::Wall {
         clock: jiff::Timestamp::now().to_string(),
     });
@@ -197,6 +193,16 @@ fn run_with(
 }
 
 impl Run<'_> {
+    /// What is known of machine and command line, for the judge.
+    fn write_facts(&self, run_id: u64) {
+        let options = self.options;
+        let facts = judge::gather(self.scenario, run_id, &options.command_line, &options.tools);
+        if let Err(error) = facts.write(&self.world.dir().root) {
+            self.progress
+                .say(&format!("facts.json could not be written: {error}"));
+        }
+    }
+
     fn perform(&self) -> Result<(), String> {
         let place = prepare::write_inputs(self)?;
         self.phase("prepare");

@@ -77,6 +77,9 @@ pub struct ArmUsed {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
+    /// Whether both arms were up at once and got their load in turns.
+    #[serde(default)]
+    pub at_once: bool,
     /// Load before the measured one, µs.
     pub warm_up_us: u64,
     /// Measured load, µs.

@@ -95,8 +95,9 @@ fn done(record: &GateRecord) -> String {
     let pairs: usize = record.scenarios.iter().map(|one| one.pairs.len()).sum();
     let spoiled: usize = record.scenarios.iter().map(|one| one.spoiled.len()).sum();
     format!(
-        "{}, {} run again, {}, seed {}",
+        "{}{}, {} run again, {}, seed {}",
         show::plural(pairs as u64, "pair"),
+        if record.plan.at_once { " in turns" } else { "" },
         spoiled,
         show::duration(record.took_us),
         record.seed

@@ -77,6 +77,7 @@ impl Planned {
     pub fn for_record(&self, request: &Request) -> record::Plan {
         let us = |duration: Duration| duration.as_micros() as u64;
         record::Plan {
+            at_once: self.at_once,
             warm_up_us: us(self.warm_up),
             steady_us: us(self.steady),
             run_us: us(self.run()),

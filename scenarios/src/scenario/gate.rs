@@ -115,25 +115,7 @@ pub(super) fn read(table: &Reader<'_, '_>, faults: bool, holdable: bool) -> Gate
             );
         }
     }
-    gate.turns = table.parsed("turns", bounded);
-    if let Some(turn) = gate.turns {
-        let round = 4 * turn;
-        let whole = |time: Duration| time.as_nanos().is_multiple_of(round.as_nanos().max(1));
-        if turn.is_zero() || !whole(gate.warm_up) || !whole(gate.steady) {
-            table.problem(
-                "turns",
-                "gate.turns: warm_up and steady must be whole rounds of four turns, so that both \
-                 arms get the same load",
-            );
-        }
-        if !gate.hold.is_zero() {
-            table.problem(
-                "turns",
-                "gate.turns and gate.hold exclude each other: two channels that drain at once share \
-                 the machine",
-            );
-        }
-    }
+    read_turns(table, &mut gate);
     if let Some(foreign) = table.parsed("foreign_cpu", parse_percent) {
         gate.foreign_ppm = foreign;
         if foreign == 0 || foreign > 1_000_000 {
@@ -168,6 +150,30 @@ pub(super) fn read(table: &Reader<'_, '_>, faults: bool, holdable: bool) -> Gate
     }
     table.finish();
     gate
+}
+
+fn read_turns(table: &Reader<'_, '_>, gate: &mut Gate) {
+    // 0 takes back what the scenario says: --set gate.turns=0s.
+    let turns = table.parsed("turns", bounded);
+    gate.turns = turns.filter(|turn| !turn.is_zero());
+    if let Some(turn) = gate.turns {
+        let round = 4 * turn;
+        let whole = |time: Duration| time.as_nanos().is_multiple_of(round.as_nanos());
+        if !whole(gate.warm_up) || !whole(gate.steady) {
+            table.problem(
+                "turns",
+                "gate.turns: warm_up and steady must be whole rounds of four turns, so that both \
+                 arms get the same load",
+            );
+        }
+        if !gate.hold.is_zero() {
+            table.problem(
+                "turns",
+                "gate.turns and gate.hold exclude each other: two channels that drain at once share \
+                 the machine",
+            );
+        }
+    }
 }
 
 /// `"5 %"` in ppm.
@@ -236,6 +242,25 @@ mod tests {
                     assert!(problems[0].message.contains("24h at most"), "{problems:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn turns_are_whole_rounds_and_not_with_a_hold() {
+        use crate::scenario::reader::Source;
+        for (text, good) in [
+            ("turns = \"250ms\"", true),
+            ("turns = \"0s\"\nhold = \"2s\"", true),
+            ("turns = \"250ms\"\nhold = \"2s\"", false),
+            ("turns = \"300ms\"", false),
+            ("turns = \"250ms\"\nsteady = \"1500ms\"", false),
+        ] {
+            let source = Source::new(std::path::Path::new("s.toml"), text);
+            let table = source.parse().unwrap();
+            let gate = read(&Reader::root(&source, &table), false, true);
+            let problems = source.into_problems();
+            assert_eq!(problems.is_empty(), good, "{text}: {problems:?}");
+            assert_eq!(gate.turns.is_some(), !text.contains("0s\"\n"), "{text}");
         }
     }
 

@@ -47,7 +47,7 @@ pub fn html(record: &GateRecord) -> Result<String, Error> {
         reason => record.reasons.first().cloned().unwrap_or_else(|| "no reason was recorded".to_owned()),
         reasons => record.reasons.iter().skip(1).cloned().collect::<Vec<_>>(),
         interrupted => record.interrupted,
-        facts => [done(record), record.host_kind.clone(), record.started.clone()],
+        facts => [done(record), record.host_kind.clone(), to_the_second(&record.started)],
         arms => [arm(0), arm(1)],
         scenarios => scenarios,
         notes => record.notes.clone(),
@@ -64,11 +64,25 @@ pub fn html(record: &GateRecord) -> Result<String, Error> {
     Ok(text)
 }
 
+/// An instant without the parts of its second.
+fn to_the_second(instant: &str) -> String {
+    match instant.split_once('.') {
+        Some((whole, _)) => format!("{whole}Z"),
+        None => instant.to_owned(),
+    }
+}
+
 /// How the decision is made, for a reader who has not read the manual.
 fn rule(record: &GateRecord) -> String {
     let looks: Vec<String> = record.plan.looks.iter().map(u64::to_string).collect();
+    let how = match record.plan.at_once {
+        true => {
+            "Both arms are up at once in each pair and get the same load in turns; who has the first is drawn."
+        }
+        false => "Both arms run the same load in pairs, in an order that is drawn.",
+    };
     format!(
-        "Both arms run the same load in pairs, in an order that is drawn. After {} pairs it is asked \
+        "{how} After {} pairs it is asked \
          of each metric whether the change is certainly below its margin: then it is fine. At the last \
          look, a change that is certainly above 0 and at least half of the margin is an alarm, and {} \
          fresh pairs must show it again. At most {} of gates of an unchanged build raise an alarm.",
@@ -164,9 +178,12 @@ fn figure(one: &MetricResult) -> String {
         format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" aria-hidden=\"true\" focusable=\"false\">");
     let mut line = |at: f64, colour: &str, dash: &str, text: &str| {
         let x = x(at);
+        // A label at the edge stays inside.
+        let anchor = if x > WIDTH - 30.0 { "end" } else { "middle" };
+        let text_x = if anchor == "end" { WIDTH } else { x };
         svg.push_str(&format!(
             "<line x1=\"{x:.1}\" y1=\"6\" x2=\"{x:.1}\" y2=\"66\" stroke=\"{colour}\"{dash}/>\
-             <text x=\"{x:.1}\" y=\"80\" text-anchor=\"middle\">{text}</text>"
+             <text x=\"{text_x:.1}\" y=\"80\" text-anchor=\"{anchor}\">{text}</text>"
         ));
     };
     line(0.0, "var(--fig-7)", "", "0");
