@@ -16,15 +16,19 @@ mod shipped;
 use flume_bench_scenarios::scenario::{self, Overrides};
 use shipped::Ran;
 
-/// What a scenario promises of its own driver is kept, and nothing in the store is anything but what was
-/// sent. None where something it needs is not here.
-fn as_it_says(name: &str) -> Option<Ran> {
-    let scenario = scenario::load(&shipped::file(name), &Overrides::default()).unwrap();
+/// What a scenario promises of a driver is kept, and nothing in the store is anything but what was sent.
+/// None where something it needs is not here.
+fn as_it_says(name: &str, driver: &str) -> Option<Ran> {
+    let overrides = Overrides {
+        sut: Some(driver.to_owned()),
+        ..Overrides::default()
+    };
+    let scenario = scenario::load(&shipped::file(name), &overrides).unwrap();
     if needs::skip(&scenario) {
         return None;
     }
-    let ran = shipped::run(name, &[]);
-    let expected = shipped::expected(name, scenario.sut.driver.name());
+    let ran = shipped::run(name, &["--sut", driver]);
+    let expected = shipped::expected(name, driver);
     assert_eq!(ran.code, expected, "{}", ran.output);
     for count in ["corrupted", "malformed", "unexpected"] {
         assert_eq!(ran.count(count), 0, "{count}: {}", ran.output);
@@ -33,8 +37,8 @@ fn as_it_says(name: &str) -> Option<Ran> {
 }
 
 /// All that was planned was issued, and all of it is stored and published.
-fn whole(name: &str, events: u64) {
-    let Some(ran) = as_it_says(name) else {
+fn whole(name: &str, driver: &str, events: u64) {
+    let Some(ran) = as_it_says(name, driver) else {
         return;
     };
     for count in ["issued", "stored", "published"] {
@@ -44,39 +48,39 @@ fn whole(name: &str, events: u64) {
 
 #[test]
 fn quickstart_stores_everything() {
-    whole("quickstart", 20_000);
+    whole("quickstart", "engine", 20_000);
 }
 
 #[test]
 fn a_followed_command_fills_hdfs_ten_lines_a_file() {
-    whole("exec-hdfs", 30_000);
+    whole("exec-hdfs", "engine", 30_000);
 }
 
 #[test]
 fn the_lists_change_nothing() {
-    whole("exec-hdfs-listed", 30_000);
+    whole("exec-hdfs-listed", "engine", 30_000);
 }
 
 #[test]
 fn a_followed_file_fills_hdfs_ten_lines_a_file() {
-    whole("file-hdfs", 30_000);
+    whole("file-hdfs", "engine", 30_000);
 }
 
 #[test]
 fn rsyslog_is_judged_like_an_agent() {
-    whole("files", 20_000);
+    whole("files", "command", 20_000);
 }
 
 #[test]
 fn the_link_between_datanodes_is_cut_both_ways() {
-    whole("kinds/replication", 17_000);
+    whole("kinds/replication", "engine", 17_000);
 }
 
 /// The loss of a memory channel that is killed while it is full is its capacity, give or take a batch of
 /// puts on each of two connections and one of takes.
 #[test]
 fn a_full_memory_channel_loses_its_capacity() {
-    let Some(ran) = as_it_says("hdfs-memory") else {
+    let Some(ran) = as_it_says("hdfs-memory", "engine") else {
         return;
     };
     let lost = ran.count("lost");
@@ -103,19 +107,19 @@ fn a_full_memory_channel_loses_its_capacity() {
 #[test]
 fn what_flume_leaves_unreadable_the_engine_publishes() {
     for name in ["kinds/flume-datanode-kill", "kinds/flume-orphan"] {
-        as_it_says(name);
+        as_it_says(name, "engine");
     }
 }
 
 #[test]
 fn where_flumes_exec_source_dies_the_engines_goes_on() {
-    whole("kinds/flume-dead-exec", 8_000);
+    whole("kinds/flume-dead-exec", "engine", 8_000);
 }
 
 /// Capacity 5,000.
 #[test]
 fn a_memory_channel_forgets_in_the_engine_as_well() {
-    if let Some(ran) = as_it_says("kinds/flume-memory-kill") {
+    if let Some(ran) = as_it_says("kinds/flume-memory-kill", "engine") {
         let lost = ran.count("lost");
         assert!((4_800..=5_200).contains(&lost), "{}", ran.output);
     }
