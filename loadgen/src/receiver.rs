@@ -69,6 +69,11 @@ pub trait Receiver: fmt::Debug + Send {
     /// # Errors
     /// As [`Receiver::look`].
     fn finish(&mut self, observer: &dyn Observer, clock: &Clock) -> Result<Looked, ReceiverError>;
+
+    /// From now on it reads for another run, with another observer and another clock: the next round of
+    /// a soak. The next look reports every file that is there as new to them, and of its contents what
+    /// has not been read yet; a token of an earlier run is foreign then.
+    fn turn(&mut self, run: u64);
 }
 
 /// What a pass came to.

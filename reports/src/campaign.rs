@@ -31,8 +31,12 @@ pub use file::{Error, read, to_text, write};
 /// The version this crate writes, and the newest it reads.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// The JSON schema of `campaign.json`, as published beside the crate.
+pub const SCHEMA: &str = include_str!("../schemas/campaign.v1.json");
+
 /// A campaign: what was planned, what each trial came to, what follows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CampaignRecord {
     /// The version of this shape.
     pub schema_version: u32,
@@ -58,6 +62,7 @@ pub struct CampaignRecord {
 
 /// Which campaign, of what, where.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Identity {
     /// Its id: the name of its directory.
     pub campaign: String,
@@ -95,6 +100,7 @@ pub struct Identity {
 
 /// How the number of trials was fixed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "rule", rename_all = "snake_case")]
 pub enum Size {
     /// So many are tried.
@@ -128,6 +134,7 @@ impl Default for Size {
 
 /// What was fixed before the first trial.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
     /// How many trials.
     pub size: Size,
@@ -159,6 +166,7 @@ pub struct Plan {
 
 /// One entry of the fault menu.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MenuEntry {
     /// The kind of fault.
     pub kind: String,
@@ -174,6 +182,7 @@ pub struct MenuEntry {
 
 /// What a trial came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Valid, and nothing was missed.
@@ -199,6 +208,7 @@ impl Outcome {
 
 /// One trial.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Trial {
     /// Its number, from 1.
     pub number: u32,
@@ -226,6 +236,7 @@ pub struct Trial {
 
 /// One fault of a trial: as drawn, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Strike {
     /// Its name in the run.
     pub name: String,
@@ -272,6 +283,7 @@ impl Strike {
 
 /// What became of a trial's events; the classes are those of a run's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(
     missing_docs,
     reason = "the classes are defined once, for the run's record"
@@ -291,6 +303,7 @@ pub struct Counts {
 
 /// One thing a trial missed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Failure {
     /// The class: `lost`, `corrupted`, …, `liveness`, or the objective's name.
     pub class: String,
@@ -320,6 +333,7 @@ impl Failure {
 
 /// Class and hop of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Signature {
     /// The class.
     pub class: String,
@@ -329,6 +343,7 @@ pub struct Signature {
 
 /// Where events were lost.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Place {
     /// How many.
     pub events: u64,
@@ -342,6 +357,7 @@ pub struct Place {
 
 /// A stretch of time after a heal: it was seen to end, or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum Span {
     /// It ended after so many µs.
@@ -373,6 +389,7 @@ impl Default for Span {
 
 /// One fault window, overlapping faults merged, and the four parts of the way back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Recovery {
     /// The names of its faults.
     pub faults: Vec<String>,
@@ -395,6 +412,7 @@ pub struct Recovery {
 
 /// What became of one failure that was replayed and shrunk.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Shrunk {
     /// The trial it was found in.
     pub trial: u32,
@@ -481,4 +499,29 @@ pub fn guarantee_of(class: &str) -> &'static str {
         .iter()
         .find(|(_, _, classes)| classes.contains(&class))
         .map_or("objectives", |(key, ..)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{published, schema};
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        let generated =
+            schema::generated::<CampaignRecord>("flume-bench campaign, schema_version 1");
+        schema::is_published("campaign.v1.json", &generated);
+        assert!(!generated.contains("\"format\": \"double\""));
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_schema_says() {
+        for record in [
+            CampaignRecord::default(),
+            render::samples::clean(3),
+            render::samples::losing(),
+        ] {
+            published::holds(SCHEMA, &to_text(&record).unwrap());
+        }
+    }
 }

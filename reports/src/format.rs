@@ -6,6 +6,7 @@
 mod csv;
 pub(crate) mod html;
 mod json;
+mod openmetrics;
 mod page;
 mod terminal;
 
@@ -97,7 +98,13 @@ pub trait Format: Debug + Sync {
 }
 
 /// All formats, sorted by name.
-pub static KINDS: [&dyn Format; 4] = [&csv::Csv, &html::Html, &json::Json, &terminal::Terminal];
+pub static KINDS: [&dyn Format; 5] = [
+    &csv::Csv,
+    &html::Html,
+    &json::Json,
+    &openmetrics::OpenMetrics,
+    &terminal::Terminal,
+];
 
 /// The format of this name.
 #[must_use]

@@ -10,16 +10,22 @@ pub mod backlog;
 pub mod show;
 pub mod sizing;
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Host, Known, Text64};
+use crate::record::{Error, Host, Known, Text64};
 use crate::verdict::ExitCode;
 
 /// The version of `plan.json`. Within one version keys are only added.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// The JSON schema of `plan.json`, as published beside the crate.
+pub const SCHEMA: &str = include_str!("../schemas/plan.v1.json");
+
 /// What a search for the knee came to, and everything it rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanRecord {
     /// The version of this shape.
     pub schema_version: u32,
@@ -62,6 +68,7 @@ pub struct PlanRecord {
 
 /// How a plan ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Conclusion {
     /// The knee was found.
@@ -99,6 +106,7 @@ impl Conclusion {
 
 /// How the probes were done.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Method {
     /// The slowest periodic work of the system, µs.
     pub cycle_us: u64,
@@ -118,6 +126,7 @@ pub struct Method {
 
 /// What a probe is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
     /// Far more is offered than can be carried, and the transfer rate is measured.
@@ -128,6 +137,7 @@ pub enum ProbeKind {
 
 /// What a probe says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A saturation probe: the rate was measured.
@@ -158,6 +168,7 @@ impl Outcome {
 
 /// One probe: an ordinary run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
     /// Its number, from 1.
     pub number: u32,
@@ -227,6 +238,7 @@ impl Probe {
 
 /// The rate at which one probe holds all objectives with probability ½.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Knee {
     /// The median of the posterior, events/s.
     pub per_s: u64,
@@ -240,4 +252,34 @@ pub struct Knee {
     pub highest_held_per_s: Known<u64>,
     /// The smallest rate that a probe did not hold, events/s.
     pub lowest_failed_per_s: Known<u64>,
+}
+
+/// Reads `plan.json`.
+///
+/// # Errors
+/// It cannot be read, was cut off, is no plan, or is of a newer version.
+pub fn read(path: &Path) -> Result<PlanRecord, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let plan: PlanRecord = serde_json::from_str(&text).map_err(|source| {
+        if source.is_eof() {
+            Error::CutOff {
+                line: source.line(),
+                column: source.column(),
+            }
+        } else {
+            Error::NotARecord {
+                reason: source.to_string(),
+            }
+        }
+    })?;
+    if plan.schema_version > SCHEMA_VERSION {
+        return Err(Error::Newer {
+            found: plan.schema_version.into(),
+            newest: SCHEMA_VERSION,
+        });
+    }
+    Ok(plan)
 }

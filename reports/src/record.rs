@@ -29,6 +29,8 @@ mod findings;
 mod known;
 mod latency;
 #[cfg(test)]
+pub(crate) mod published;
+#[cfg(test)]
 pub(crate) mod schema;
 pub(crate) mod sealed;
 

@@ -13,6 +13,10 @@ use flume_bench_reports::series::Table;
 #[path = "samples/records.rs"]
 mod records;
 
+#[cfg(test)]
+#[path = "../src/openmetrics/checker.rs"]
+mod checker;
+
 fn rendered(record: &RunRecord, series: &Known<Table>, format: &str, file: &str) -> String {
     let files = find(format)
         .unwrap()
@@ -422,4 +426,23 @@ fn seeds_above_two_to_the_53_survive() {
         record::read_str(&text).unwrap().identity.seed,
         Text64(u64::MAX)
     );
+}
+
+#[test]
+fn open_metrics_keep_to_their_rules_and_say_what_the_record_says() {
+    for run in all() {
+        let series = Known::unknown("not needed");
+        let text = rendered(&run.record, &series, "openmetrics", "report.om");
+        assert_eq!(checker::problems(&text), [""; 0], "{text}");
+        let counts = &run.record.counts;
+        for (class, value) in [("issued", counts.issued), ("lost", counts.lost)] {
+            let line = format!("flume_bench_run_events_total{{class=\"{class}\"}} {value}\n");
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+        let verdict = run.record.verdict.as_str();
+        assert!(text.contains(&format!("{{flume_bench_run_verdict=\"{verdict}\"}} 1\n")));
+        assert!(text.contains(
+            "flume_bench_run_latency_seconds{word=\"stored_response\",quantile=\"0.99\"} "
+        ));
+    }
 }

@@ -42,6 +42,8 @@ enum What {
     Hide,
     Honest,
     Invent,
+    LeakDescriptors,
+    LeakMemory,
     LeaveInUse,
     Lose,
     LoseTail,
@@ -93,6 +95,16 @@ pub static DEFECTS: &[Defect] = &[
         name: "invent",
         summary: "adds, after every n-th event, one that was never sent",
         what: What::Invent,
+    },
+    Defect {
+        name: "leak_descriptors",
+        summary: "opens a file at every n-th event and never closes it, and is right otherwise",
+        what: What::LeakDescriptors,
+    },
+    Defect {
+        name: "leak_memory",
+        summary: "keeps n bytes of memory for each event, and is right otherwise",
+        what: What::LeakMemory,
     },
     Defect {
         name: "leave_in_use",
@@ -289,6 +301,8 @@ struct Agent {
     previous: Vec<u8>,
     /// When the next event may be taken, with `throttle`.
     next: Instant,
+    leaked_memory: Vec<Vec<u8>>,
+    leaked_files: Vec<File>,
 }
 
 /// How far behind its own rate a throttled decoy may catch up at once: 20 ms, its bucket. A sleep
@@ -324,6 +338,8 @@ impl Agent {
             first: Vec::new(),
             previous: Vec::new(),
             next: Instant::now(),
+            leaked_memory: Vec::new(),
+            leaked_files: Vec::new(),
         })
     }
 
@@ -377,6 +393,9 @@ impl Agent {
                 self.first.push(body.to_vec())
             }
             What::Burn => burn(Duration::from_nanos(self.every)),
+            What::LeakDescriptors if struck => self.leaked_files.push(File::open("/dev/null")?),
+            // Written to, so that the kernel has to give it.
+            What::LeakMemory => self.leaked_memory.push(vec![1; self.every as usize]),
             What::Stall if self.tally.received == self.every => {
                 std::thread::sleep(Duration::from_millis(700))
             }

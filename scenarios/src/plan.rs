@@ -11,7 +11,10 @@
 //!
 //! A probe is an ordinary run of the scenario with another rate, without its faults, as long as ten
 //! cycles of the slowest periodic work (eight at least count after the warm-up is cut off). It
-//! *holds* when every objective of the scenario holds and the backlog is sustained. Everything is
+//! *holds* when every objective of the scenario holds and the backlog is sustained. Under faults
+//! (`--under-faults`) the scenario's faults strike again each `steady`, twice at least; such a probe holds
+//! when nothing is lost, every objective holds, and each backlog was drained before the next fault
+//! struck. Everything is
 //! kept under one directory, `plan.json` first of all; of a probe that lost nothing, the store's
 //! files and the agent's own are removed.
 
@@ -48,6 +51,8 @@ use search::{Found, Stopped};
 const CYCLES: u32 = 10;
 /// The shortest probe with 300 samples, one each 50 ms.
 const LEAST_STEADY: Duration = Duration::from_secs(16);
+/// A fault profile is repeated at least so often in a probe.
+const LEAST_PROFILES: u32 = 2;
 /// The beginning of a `--set` that changes the agent's configuration.
 const CONFIG: &str = "config.";
 
@@ -263,6 +268,11 @@ fn prepare(
     let cycle = slowest
         .as_ref()
         .map_or(steady / CYCLES, |period| period.every);
+    let period = base.phases.steady;
+    let profiles = match asked.under_faults {
+        true => LEAST_PROFILES.max(steady.div_duration_f64(period).ceil() as u32),
+        false => 0,
+    };
     let fits = steady >= cycle * (CYCLES - 2);
     let manner = Manner {
         cycle: if fits { cycle } else { steady / CYCLES },
@@ -270,17 +280,17 @@ fn prepare(
             .clamp(Duration::from_secs(1), Duration::from_secs(5))
             .min(steady / 2),
         steady,
-        under_faults: asked.under_faults,
+        profiles,
         config: config.clone(),
     };
     // Read back with its copied configuration, so that the driver checks that as well.
     let change = variant::Change {
         rate: base.load.rate,
         warm_up: manner.warm_up,
-        steady,
+        steady: steady.max(period * profiles),
+        repeat: asked.under_faults.then_some(period),
         drain: base.phases.drain_deadline,
         config,
-        keep_phases: asked.under_faults,
         faults: (!asked.under_faults).then(Vec::new),
         ..variant::Change::default()
     };
@@ -303,13 +313,21 @@ fn prepare(
                 CYCLES - 2
             )
         },
-        steady_us: steady.as_micros() as u64,
+        steady_us: match profiles {
+            0 => steady,
+            profiles => period * profiles,
+        }
+        .as_micros() as u64,
         warm_up_us: manner.warm_up.as_micros() as u64,
         most_probes: asked.probes,
         faults: if asked.under_faults {
             base.faults
                 .iter()
                 .map(scenario::FaultPlan::describe)
+                .chain([format!(
+                    "all of them {profiles} times, each time after {}",
+                    show_duration(period)
+                )])
                 .collect()
         } else {
             Vec::new()
@@ -567,6 +585,7 @@ fn write(dir: &Path, record: &PlanRecord, say: &dyn Fn(&str)) {
         ("plan.json", formats::json(record)),
         ("plan.md", Ok(formats::markdown(record))),
         ("plan.csv", formats::csv(record)),
+        ("plan.om", Ok(formats::openmetrics(record))),
         ("plan.html", formats::html(record)),
     ];
     for (name, text) in all {

@@ -18,6 +18,7 @@ pub mod ports;
 mod prepare;
 mod progress;
 pub mod sampler;
+pub mod soak;
 mod strikes;
 mod together;
 mod used;
@@ -78,6 +79,8 @@ struct Run<'a> {
     scenario: &'a Scenario,
     options: &'a Options,
     world: Arc<World>,
+    /// Where its own files are: the world's directory, or that of one round of a soak.
+    dir: RunDir,
     account: Arc<Account>,
     clock: Arc<Clock>,
     progress: Arc<Progress>,
@@ -161,6 +164,7 @@ fn run_with(
         scenario,
         options,
         world: Arc::new(world),
+        dir: dir.clone(),
         account,
         clock: Arc::new(Clock::start()),
         progress,
@@ -222,8 +226,9 @@ impl Run<'_> {
             }
             return self.never_ready(&error);
         }
-        let mut loaded = load::run(self, &place, store.as_ref())?;
+        let mut loaded = load::run(self, &place, store.as_ref(), None)?;
         let drained = drain::heal_and_drain(self, &mut loaded);
+        drain::try_again(self, &loaded);
         drain::finish(self, loaded, store.as_ref(), &place)?;
         drained
     }

@@ -11,7 +11,7 @@
 mod files;
 mod hdfs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -102,6 +102,22 @@ pub trait Running: Debug + Send {
     fn recover_leases(&self) -> Vec<Lease>;
     /// Directory that the store's data is in, when it is on this machine.
     fn directory(&self) -> Option<PathBuf>;
+    /// Removes the files that are closed and have no in-use name; `open` are the paths that processes
+    /// of the agent have open. For a soak, whose rounds have been read and judged; no receiver reads
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// Some files could not be removed; the sentence says which, and why.
+    fn remove_judged(&self, open: &BTreeSet<PathBuf>) -> Result<Removed, String>;
+}
+
+/// What was removed from a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+pub struct Removed {
+    /// How many files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What became of the lease of one file.

@@ -151,6 +151,10 @@ impl Receiver for Files {
         looked.to = clock.now();
         Ok(looked)
     }
+
+    fn turn(&mut self, run: u64) {
+        self.tracks.turn(run);
+    }
 }
 
 /// Reads what is new in one file, up to the length it has now; false if it is no longer there.

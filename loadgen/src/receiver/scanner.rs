@@ -93,6 +93,11 @@ impl Scanner {
         }
     }
 
+    /// Tokens of another run are looked for from the next record on.
+    pub fn turn(&mut self, run: u64) {
+        self.run = run;
+    }
+
     /// Takes the next bytes of the file and says what they hold.
     pub fn feed(&mut self, bytes: &[u8]) -> Finding {
         let mut finding = Finding {

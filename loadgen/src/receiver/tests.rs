@@ -86,6 +86,10 @@ fn clock() -> Clock {
 
 /// The lines of some events.
 fn lines(sequences: std::ops::Range<u64>) -> Vec<u8> {
+    lines_of(RUN, sequences)
+}
+
+fn lines_of(run: u64, sequences: std::ops::Range<u64>) -> Vec<u8> {
     let (before, after) = (
         b"before ".as_slice(),
         b" and what comes after the token".as_slice(),
@@ -93,7 +97,7 @@ fn lines(sequences: std::ops::Range<u64>) -> Vec<u8> {
     let mut out = Vec::new();
     for sequence in sequences {
         let token = Token {
-            run: RUN,
+            run,
             producer: 0,
             sequence,
             intended: 5,
@@ -332,6 +336,43 @@ impl Receiver for Scripted {
     fn finish(&mut self, observer: &dyn Observer, clock: &Clock) -> Result<Looked, ReceiverError> {
         self.look(observer, clock)
     }
+    fn turn(&mut self, _: u64) {}
+}
+
+#[test]
+fn the_next_round_is_told_of_every_file_and_reads_on_where_it_stands() {
+    let directory = tempfile::tempdir().unwrap();
+    let (open, closed) = (
+        directory.path().join("open"),
+        directory.path().join("closed"),
+    );
+    append(&open, &lines(0..3));
+    append(&closed, &lines(3..5));
+    let mut bench = Bench::new("files", json!({"path": directory.path()}));
+    bench.look(&[
+        "0 appeared closed",
+        "0 read [3+2] at 0",
+        "0 published",
+        "1 appeared open",
+        "1 read [0+3] at 0",
+        "1 published",
+    ]);
+    fs::remove_file(&closed).unwrap();
+    bench.receiver.turn(RUN + 1);
+    // Another clock, whose instants begin anew.
+    bench.clock = clock();
+    append(&open, &lines(3..4));
+    append(&open, &lines_of(RUN + 1, 0..2));
+    // Found from the fourth record on: the one before it is of the earlier round.
+    let at = 4 * one();
+    bench.look(&[
+        "0 appeared open",
+        &format!("0 read [0+2] at {at} odd [Foreign]"),
+        "0 published",
+    ]);
+    // What vanished between the rounds was never there for this one.
+    bench.look(&[]);
+    bench.look(&[]);
 }
 
 #[test]

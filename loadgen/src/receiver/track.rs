@@ -52,6 +52,8 @@ pub(super) struct Track {
     /// How many listings in a row came without it.
     missing: u8,
     listed: bool,
+    /// Whether the present observer has been told of it.
+    known: bool,
 }
 
 impl Track {
@@ -172,7 +174,9 @@ impl<K: Ord + Clone> Tracks<K> {
             .files
             .get(key)
             .is_some_and(|track| length < track.offset);
-        if let Some(old) = if cut { self.files.remove(key) } else { None } {
+        if let Some(old) = if cut { self.files.remove(key) } else { None }
+            && old.known
+        {
             told(old.id, FileChange::Vanished)?;
         }
         let track = match self.files.entry(key.clone()) {
@@ -198,9 +202,24 @@ impl<K: Ord + Clone> Tracks<K> {
                     public: false,
                     missing: 0,
                     listed: true,
+                    known: true,
                 })
             }
         };
+        if !track.known {
+            track.known = true;
+            track.id = self.next;
+            self.next = self.next.wrapping_add(1);
+            path.clone_into(&mut track.path);
+            (track.previous, track.last) = (at, at);
+            (track.published, track.public) = (false, false);
+            told(
+                track.id,
+                FileChange::Appeared {
+                    path: path.to_owned(),
+                },
+            )?;
+        }
         if track.path != path {
             path.clone_into(&mut track.path);
             told(
@@ -212,6 +231,18 @@ impl<K: Ord + Clone> Tracks<K> {
         }
         track.listed = true;
         Ok(track)
+    }
+
+    /// Forgets what the observer was told, and that it had a clock: another one follows, for another
+    /// run. What was read stays read.
+    pub(super) fn turn(&mut self, run: u64) {
+        self.run = run;
+        self.next = 0;
+        self.listing = None;
+        for track in self.files.values_mut() {
+            track.scanner.turn(run);
+            track.known = false;
+        }
     }
 
     /// The file with this identity, if it is known.
@@ -246,7 +277,9 @@ impl<K: Ord + Clone> Tracks<K> {
         for (key, track) in &mut self.files {
             track.missing = if track.listed { 0 } else { track.missing + 1 };
             track.listed = false;
-            if track.missing >= 2 {
+            if track.missing >= 2 && !track.known {
+                gone.push(key.clone());
+            } else if track.missing >= 2 {
                 gone.push(key.clone());
                 let told = observer.file(track.id, at, &FileChange::Vanished);
                 told.map_err(ReceiverError::Observer)?;

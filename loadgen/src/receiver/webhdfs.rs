@@ -263,4 +263,8 @@ impl Receiver for WebHdfs {
         }
         Ok(looked)
     }
+
+    fn turn(&mut self, run: u64) {
+        self.tracks.turn(run);
+    }
 }

@@ -5,8 +5,9 @@ mod csv;
 mod html;
 mod junit;
 mod markdown;
+mod openmetrics;
 #[cfg(test)]
-pub(super) mod samples;
+pub(in crate::campaign) mod samples;
 mod terminal;
 mod words;
 
@@ -15,7 +16,15 @@ use super::analysis::analyse;
 use crate::format::{Error, Rendered};
 
 /// The names of the formats.
-pub const FORMATS: [&str; 6] = ["csv", "html", "json", "junit", "markdown", "terminal"];
+pub const FORMATS: [&str; 7] = [
+    "csv",
+    "html",
+    "json",
+    "junit",
+    "markdown",
+    "openmetrics",
+    "terminal",
+];
 
 /// Renders a record; `None` where there is no format of that name. Text is for `width` columns.
 ///
@@ -39,6 +48,7 @@ pub fn render(
             }),
         "junit" => Ok(one("junit.xml", junit::render(&analysis))),
         "markdown" => Ok(one("reliability.md", markdown::render(&analysis))),
+        "openmetrics" => Ok(one("campaign.om", openmetrics::render(&analysis))),
         "terminal" => Ok(one(
             "reliability.txt",
             terminal::render(&analysis, width, colour),
@@ -70,6 +80,34 @@ mod tests {
             }
         }
         assert!(render(&CampaignRecord::default(), "pdf", 80, false).is_none());
+    }
+
+    #[test]
+    fn open_metrics_keep_to_their_rules_and_leave_out_what_nobody_knows() {
+        let shown = |record: &CampaignRecord| {
+            let shown = text(record, "openmetrics");
+            assert_eq!(
+                crate::openmetrics::checker::problems(&shown),
+                [""; 0],
+                "{shown}"
+            );
+            shown
+        };
+        shown(&CampaignRecord::default());
+        let clean = shown(&samples::clean(59));
+        assert!(
+            clean.contains("flume_bench_campaign_failing_upper_bound_ratio 0.049"),
+            "{clean}"
+        );
+        assert!(
+            clean.contains("campaign_trials{outcome=\"passed\"} 59"),
+            "{clean}"
+        );
+        let losing = shown(&samples::losing());
+        assert!(
+            losing.contains("campaign_events_total{class=\"lost\"} 40"),
+            "{losing}"
+        );
     }
 
     #[test]

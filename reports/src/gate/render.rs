@@ -6,12 +6,14 @@ mod annotations;
 mod html;
 mod junit;
 mod markdown;
+mod openmetrics;
 mod terminal;
 
 pub use annotations::annotations;
 pub use html::html;
 pub use junit::junit;
 pub use markdown::{MARKER, markdown};
+pub use openmetrics::openmetrics;
 pub use terminal::terminal;
 
 use super::metric;

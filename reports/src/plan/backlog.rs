@@ -18,6 +18,7 @@ use crate::statistics::{Unable, mser, theil_sen::Slopes};
 pub const LEAST_SAMPLES: usize = 300;
 /// What the backlog does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trend {
     /// The lower bound of its slope is above 1 % of the offered rate.
@@ -30,6 +31,7 @@ pub enum Trend {
 
 /// How a backlog moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Movement {
     /// What it does.
     pub trend: Trend,

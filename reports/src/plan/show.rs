@@ -6,6 +6,7 @@
 mod csv;
 mod html;
 mod markdown;
+mod openmetrics;
 mod terminal;
 
 use super::sizing::{Number, Slice};
@@ -17,6 +18,7 @@ use crate::show;
 pub use csv::csv;
 pub use html::html;
 pub use markdown::markdown;
+pub use openmetrics::openmetrics;
 pub use terminal::terminal;
 
 /// `plan.json`: the record, indented, with a final newline.

@@ -27,6 +27,7 @@ pub use fit::{crossing, fit};
 
 /// Where a number comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// Seen in a run.
@@ -51,6 +52,7 @@ impl Basis {
 
 /// A number with its name, where it comes from, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Number {
     /// What it is.
     pub name: String,
@@ -64,6 +66,7 @@ pub struct Number {
 
 /// The fitted model. Units are in the names; a rate is events/s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Model {
     /// *a*: the share of what is offered that waits in the channel, millionths.
     pub fill_ppm: u64,
@@ -117,6 +120,7 @@ impl Model {
 
 /// The outage that the model was fitted to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Fitted {
     /// What was done: `outage of store (pause)`.
     pub what: String,
@@ -134,6 +138,7 @@ pub struct Fitted {
 
 /// The test of the model on a run that it was not fitted to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Residual {
     /// What was done: `bandwidth of agent->datanode1 limited to half of the load`.
     pub what: String,
@@ -157,6 +162,7 @@ pub struct Residual {
 
 /// A point of a frontier: at `x` everything up to `outage_us` is survived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FrontierPoint {
     /// Rate in events/s, or capacity in events.
     pub x: u64,
@@ -166,6 +172,7 @@ pub struct FrontierPoint {
 
 /// A point that was measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MeasuredPoint {
     /// Rate in events/s, or capacity in events.
     pub x: u64,
@@ -177,6 +184,7 @@ pub struct MeasuredPoint {
 
 /// One slice through the loss frontier. Everything below its boundary is survived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Slice {
     /// `rate` or `capacity`.
     pub axis: String,
@@ -190,6 +198,7 @@ pub struct Slice {
 
 /// What an outage needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sizing {
     /// The channel: `c1 (file)`.
     pub channel: String,

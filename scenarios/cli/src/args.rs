@@ -77,6 +77,12 @@ pub(crate) struct Run {
     pub(crate) scenario: String,
     #[command(flatten)]
     pub(crate) overriding: Overriding,
+    /// Soak it: rounds of the scenario, each judged, for so long in one life of the system, such as 8h
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(crate) lasts: Option<String>,
+    /// Load of one round of a soak, the faults' own included (default: the scenario's phases.steady)
+    #[arg(long, value_name = "DURATION", requires = "lasts")]
+    pub(crate) judge_every: Option<String>,
     /// Go on when an objective is beyond recovery
     #[arg(long)]
     pub(crate) keep_going: bool,
@@ -295,7 +301,8 @@ pub(crate) struct List {
 pub(crate) struct Report {
     #[command(subcommand)]
     pub(crate) several: Option<Several>,
-    /// A run's directory, or its record.json (default: the newest under runs/)
+    /// The directory or the record of a run, a campaign, a gate, a plan or a soak (default: the newest run
+    /// under runs/)
     pub(crate) run: Option<PathBuf>,
     /// A second run, to show both side by side
     #[arg(long, value_name = "RUN")]

@@ -9,6 +9,8 @@ mod machine;
 mod plan;
 mod report;
 mod run;
+mod soak;
+mod stored;
 mod trend;
 
 use std::ffi::OsString;

@@ -6,6 +6,8 @@
 #[path = "common/bench.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod bench;
+#[path = "common/valid.rs"]
+mod valid;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -52,8 +54,13 @@ for = ["100ms", "300ms"]
     )
 }
 
+/// The record, which is what the published schema says.
 fn record(dir: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(dir.join("campaign.json")).unwrap()).unwrap()
+    let record =
+        serde_json::from_slice(&std::fs::read(dir.join("campaign.json")).unwrap()).unwrap();
+    let problems = valid::problems(flume_bench_reports::campaign::SCHEMA, &record);
+    assert_eq!(problems, Vec::<String>::new());
+    record
 }
 
 /// One campaign at a time: two would take each other's cores.

@@ -4,7 +4,10 @@
 //! One search is done in every test run; `FLUME_BENCH_PLAN_SEARCHES=3` does three, with probes of the
 //! usual length.
 
-#![expect(clippy::unwrap_used, reason = "it is a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
+
+#[path = "common/valid.rs"]
+mod valid;
 
 use std::path::Path;
 use std::process::Command;
@@ -44,7 +47,7 @@ fn search(bench: &Path, seed: u64, more: &[&str]) -> (i32, String, Value) {
         .ok()
         .and_then(|mut entries| entries.next()?.ok())
         .and_then(|dir| {
-            for name in ["plan.html", "plan.md", "plan.csv"] {
+            for name in ["plan.html", "plan.md", "plan.csv", "plan.om"] {
                 assert!(dir.path().join(name).is_file(), "no {name}: {text}");
             }
             std::fs::read(dir.path().join("plan.json")).ok()
@@ -84,6 +87,8 @@ fn a_decoy_of_known_capacity_is_found() {
             assert_eq!(probe["lost"], 0, "{text}");
         }
         assert_eq!(plan["schema_version"], 1);
+        let problems = valid::problems(flume_bench_reports::plan::SCHEMA, &plan);
+        assert_eq!(problems, Vec::<String>::new());
         assert!(text.contains("The knee is at"), "{text}");
     }
 }

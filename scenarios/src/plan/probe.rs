@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flume_bench_reports::plan::backlog::{self, Trend};
 use flume_bench_reports::plan::{Outcome, Probe, ProbeKind};
-use flume_bench_reports::record::{Known, RunRecord};
+use flume_bench_reports::record::{Fault, Known, RunRecord};
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 
 use super::harness::{self, Harness};
@@ -35,8 +35,9 @@ pub struct Manner {
     pub warm_up: Duration,
     /// The part that is.
     pub steady: Duration,
-    /// Whether the scenario's faults and phases are part of each probe.
-    pub under_faults: bool,
+    /// How often the scenario's faults, all of them, are part of each probe, its `steady` being the time
+    /// that they take with what drains after them; 0 where they are left out.
+    pub profiles: u32,
     /// The agent's configuration, if keys of it were changed.
     pub config: Option<PathBuf>,
 }
@@ -222,34 +223,36 @@ impl Prober for Runs<'_> {
 
     fn probe(&mut self, number: u32, rate: f64, longer: bool) -> Result<Probe, Stopped> {
         let manner = self.manner;
-        let steady = match (manner.under_faults, longer) {
-            (true, _) => self.base.phases.steady,
+        let (under_faults, period) = (manner.profiles > 0, self.base.phases.steady);
+        let steady = match (under_faults, longer) {
+            (true, true) => period * manner.profiles * 2,
+            (true, false) => period * manner.profiles,
             (false, true) => manner.steady * 2,
             (false, false) => manner.steady,
         };
+        let warm_up = if under_faults {
+            self.base.phases.warm_up
+        } else {
+            manner.warm_up
+        };
         let change = Change {
             rate,
-            warm_up: manner.warm_up,
+            warm_up,
             steady,
             drain: DRAIN.max(self.base.phases.drain_deadline),
             config: manner.config.clone(),
-            faults: (!manner.under_faults).then(Vec::new),
-            keep_phases: manner.under_faults,
+            faults: (!under_faults).then(Vec::new),
+            repeat: under_faults.then_some(period),
             ..Change::default()
         };
         let done = run(self.base, self.options, &change, &format!("p{number:02}"))?;
         let mut probe = filled(number, ProbeKind::Bisection, rate, steady, &done);
         probe.extended = longer;
-        let warm_up = if manner.under_faults {
-            self.base.phases.warm_up
-        } else {
-            manner.warm_up
-        };
         let from = warm_up.as_micros() as i64;
         let to = from + steady.as_micros() as i64;
         let arrivals = Arrivals::of(&done.dir).map_err(Stopped::Failed)?;
         probe.stored_per_s = Known::Value(arrivals.rate(from, to).round() as u64);
-        if !manner.under_faults {
+        if !under_faults {
             let samples = arrivals.backlog(rate, from, to);
             let moved = backlog::judge(
                 &samples,
@@ -259,7 +262,7 @@ impl Prober for Runs<'_> {
             );
             probe.backlog = moved.map_or_else(|why| Known::unknown(why.to_string()), Known::Value);
         }
-        (probe.outcome, probe.reason) = judge(&probe, &done.record, self.base, manner.under_faults);
+        (probe.outcome, probe.reason) = judge(&probe, &done.record, self.base, under_faults);
         self.told(&probe);
         keep_or_forget(&probe, &done.dir);
         Ok(probe)
@@ -321,7 +324,17 @@ fn judge(
 /// Whether the objectives hold and the backlog is sustained.
 fn held(probe: &Probe, record: &RunRecord, under_faults: bool) -> (Outcome, String) {
     let first = || record.reasons.first().cloned().unwrap_or_default();
+    if under_faults && record.counts.lost > 0 {
+        return (
+            Outcome::Fails,
+            format!("{} owed events were lost.", record.counts.lost),
+        );
+    }
+    if let Some(why) = undrained(&record.faults).filter(|_| under_faults) {
+        return (Outcome::Fails, why);
+    }
     let trend = match &probe.backlog {
+        // Sustained from profile to profile: each backlog was drained before the next fault.
         _ if under_faults => Trend::Sustained,
         Known::Unknown(why) => {
             return (
@@ -352,5 +365,102 @@ fn held(probe: &Probe, record: &RunRecord, under_faults: bool) -> (Outcome, Stri
             Outcome::Holds,
             "All objectives hold, and the backlog is sustained.".to_owned(),
         ),
+    }
+}
+
+/// Why the backlog of a fault was still there when the next one struck. Faults that overlap are one
+/// window, from the first injection to the last heal.
+fn undrained(faults: &[Fault]) -> Option<String> {
+    struct Window<'f> {
+        last: &'f Fault,
+        healed: u64,
+        drained: Option<u64>,
+    }
+    let mut struck: Vec<(u64, u64, &Fault)> = faults
+        .iter()
+        .filter_map(|fault| {
+            Some((
+                *fault.injected_us.value()?,
+                *fault.healed_us.value()?,
+                fault,
+            ))
+        })
+        .collect();
+    struck.sort_by_key(|(injected, ..)| *injected);
+    let mut window: Option<Window<'_>> = None;
+    for (injected, healed, fault) in struck {
+        let drained = fault.recovery.drained_us.value().map(|us| healed + us);
+        match &mut window {
+            Some(before) if injected < before.healed => {
+                if healed >= before.healed {
+                    (before.last, before.healed, before.drained) = (fault, healed, drained);
+                }
+                continue;
+            }
+            Some(before) if before.drained.is_none_or(|drained| drained > injected) => {
+                return Some(format!(
+                    "The backlog of {} was not drained when {} struck.",
+                    before.last.name, fault.name
+                ));
+            }
+            _ => {}
+        }
+        window = Some(Window {
+            last: fault,
+            healed,
+            drained,
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use flume_bench_reports::record::Recovery;
+
+    use super::*;
+
+    fn fault(name: &str, injected_s: u64, healed_s: u64, drained_ms: Option<u64>) -> Fault {
+        Fault {
+            name: name.into(),
+            injected_us: Known::Value(injected_s * 1_000_000),
+            healed_us: Known::Value(healed_s * 1_000_000),
+            recovery: Recovery {
+                drained_us: drained_ms.map_or_else(
+                    || Known::unknown("the backlog was never drained"),
+                    |ms| Known::Value(ms * 1_000),
+                ),
+                ..Recovery::default()
+            },
+            ..Fault::default()
+        }
+    }
+
+    #[test]
+    fn a_backlog_must_be_drained_before_the_next_fault() {
+        let last = fault("kill-1.2", 12, 13, None);
+        let drained = [fault("kill-1.1", 2, 3, Some(8_900)), last.clone()];
+        assert_eq!(undrained(&drained), None);
+        let late = [last.clone(), fault("kill-1.1", 2, 3, Some(9_100))];
+        let why = undrained(&late).unwrap();
+        assert!(
+            why.contains("kill-1.1") && why.contains("kill-1.2"),
+            "{why}"
+        );
+        let never = [fault("kill-1.1", 2, 3, None), last.clone()];
+        assert!(undrained(&never).is_some());
+        assert_eq!(undrained(&[last]), None);
+    }
+
+    #[test]
+    fn faults_that_overlap_are_one_window() {
+        let cut = fault("cut_link-2", 4, 8, Some(500));
+        // The first one's backlog waits for the second one's heal.
+        let overlapping = [
+            fault("kill-1", 2, 6, Some(2_500)),
+            cut,
+            fault("kill-3", 9, 10, None),
+        ];
+        assert_eq!(undrained(&overlapping), None);
     }
 }

@@ -29,8 +29,9 @@ pub struct Change {
     pub config: Option<PathBuf>,
     /// The faults; those of the scenario where it is `None`.
     pub faults: Option<Vec<toml::Table>>,
-    /// Whether the scenario's phases are kept.
-    pub keep_phases: bool,
+    /// The time after which the scenario's faults strike again, those that have a time and no `every` of
+    /// their own.
+    pub repeat: Option<Duration>,
 }
 
 /// Writes the scenario with the change under `directory` and reads it back.
@@ -85,10 +86,18 @@ fn apply(base: &Scenario, change: &Change) -> Result<String, String> {
     if let Some(retry) = change.retry_for {
         document["load"]["retry_for"] = time(retry);
     }
-    if !change.keep_phases {
-        document["phases"]["warm_up"] = time(change.warm_up);
-        document["phases"]["steady"] = time(change.steady);
-        document["phases"]["drain_deadline"] = time(change.drain);
+    document["phases"]["warm_up"] = time(change.warm_up);
+    document["phases"]["steady"] = time(change.steady);
+    document["phases"]["drain_deadline"] = time(change.drain);
+    let faults = document
+        .get_mut("fault")
+        .and_then(Item::as_array_of_tables_mut);
+    if let (Some(period), Some(faults)) = (change.repeat, faults) {
+        for fault in faults.iter_mut() {
+            if fault.contains_key("at") && !fault.contains_key("every") {
+                fault["every"] = time(period);
+            }
+        }
     }
     for section in ["campaign", "gate"] {
         document.remove(section);
@@ -170,9 +179,16 @@ mod tests {
         assert_eq!(probe.faults.len(), 1);
         assert_eq!(probe.faults[0].kind, "outage");
         change.faults = None;
-        change.keep_phases = true;
+        change.steady = Duration::from_secs(110);
+        change.repeat = Some(Duration::from_secs(55));
         let probe = write(&hdfs(), &change, directory.path(), "under").unwrap();
         assert_eq!(probe.faults.len(), 3);
-        assert_eq!(probe.phases.steady, Duration::from_secs(55));
+        assert_eq!(probe.phases.steady, Duration::from_secs(110));
+        assert!(
+            probe
+                .faults
+                .iter()
+                .all(|fault| fault.every == change.repeat)
+        );
     }
 }

@@ -10,7 +10,7 @@ use flume_bench_loadgen::ledger::Ledger;
 use flume_bench_loadgen::observe::{
     Answer, Answered, Batch, FileChange, FileId, Micros, Observer, Read, Sent,
 };
-use flume_bench_loadgen::receiver::{Receiver, final_scan};
+use flume_bench_loadgen::receiver::{Receiver, ReceiverError, final_scan};
 use flume_bench_loadgen::token::{self, Examined};
 
 use super::history::{Drain, Entry};
@@ -99,18 +99,22 @@ fn drain(run: &Run<'_>, loaded: &Loaded) -> (Drain, Live, Instant) {
     }
 }
 
-/// Probe, stop, scans. Goes on after a failure of one step with the next, so that as much is known
-/// as can be.
+/// The probe, unless somebody wants the run to end.
+pub(super) fn try_again(run: &Run<'_>, loaded: &Loaded) {
+    if !run.world.interrupted() {
+        run.phase("probe");
+        probe(run, loaded);
+    }
+}
+
+/// Stop and scans. Goes on after a failure of one step with the next, so that as much is known as
+/// can be.
 pub(super) fn finish(
     run: &Run<'_>,
     loaded: Loaded,
     store: &dyn Running,
     place: &Place,
 ) -> Result<(), String> {
-    if !run.world.interrupted() {
-        run.phase("probe");
-        probe(run, &loaded);
-    }
     run.phase("stop");
     let agent_ended = run
         .world
@@ -187,6 +191,32 @@ fn probe(run: &Run<'_>, loaded: &Loaded) {
     });
 }
 
+/// Ends a round of a soak whose agent goes on: what was owed is stored and published, so one more
+/// look finds all there is. No tail is given up, because its writer lives. The receiver goes on with the
+/// next round.
+pub(super) fn pause_reading(run: &Run<'_>, loaded: Loaded) -> Result<Box<dyn Receiver>, String> {
+    run.phase("final_scan");
+    let receiver = loaded.watch.stop();
+    if let Err(error) = loaded.sampler.finish() {
+        run.history().note(Entry::Note {
+            text: format!("the series could not be written: {error}"),
+        });
+    }
+    let looked = receiver.and_then(|mut receiver| {
+        let looked = receiver.look(&*run.account, &run.clock)?;
+        run.account
+            .looked(looked.from, looked.to)
+            .map_err(ReceiverError::Observer)?;
+        Ok(receiver)
+    });
+    let looked = looked.map_err(|error| error.to_string());
+    run.history().note(Entry::FinalScan {
+        number: 1,
+        error: looked.as_ref().err().cloned(),
+    });
+    looked
+}
+
 /// The final scan, lease recovery, and the second scan, which publishes nothing: what only our
 /// recovery closed was never closed by the agent.
 fn scan(run: &Run<'_>, mut receiver: Box<dyn Receiver>, store: &dyn Running) {
@@ -260,7 +290,7 @@ fn stranded(run: &Run<'_>, place: &Place) {
                 if let Examined::One {
                     token,
                     payload_ok: true,
-                } = token::examine(body, run.world.dir().run)
+                } = token::examine(body, run.dir.run)
                     && is_lost(token.producer, token.sequence)
                 {
                     found.insert((token.producer, token.sequence));

@@ -154,7 +154,7 @@ pub enum Entry {
         /// Why not.
         error: Option<String>,
     },
-    /// A scan after the agent's end.
+    /// A scan after the agent's end; in a round of a soak that goes on, the last look of the round.
     FinalScan {
         /// 1 before lease recovery, 2 after it.
         number: u32,
@@ -276,6 +276,19 @@ impl History {
         Ok(())
     }
 
+    /// Closes this history and goes on in another file, with a t0 of its own that is not known yet:
+    /// the next round of a soak. Clones follow.
+    pub fn turn(&self, path: &Path) -> io::Result<()> {
+        self.close()?;
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State {
+            file: File::create(path)?,
+            t0: None,
+            early: Vec::new(),
+        };
+        Ok(())
+    }
+
     /// Writes everything to the disk; a run that never came to t0 takes this instant for it.
     pub fn close(&self) -> io::Result<()> {
         self.set_t0(Instant::now())?;
@@ -344,6 +357,16 @@ mod tests {
         history.close().unwrap();
         let (lines, torn) = read(&path).unwrap();
         assert_eq!((lines[0].at_us, lines[1].at_us, torn), (-5000, 2000, false));
+        let next = directory.path().join("next.jsonl");
+        let follows = history.clone();
+        history.turn(&next).unwrap();
+        follows.note(Entry::Note { text: "y".into() });
+        history.close().unwrap();
+        let (lines, torn) = read(&next).unwrap();
+        assert!(
+            lines.len() == 1 && lines[0].at_us <= 0 && !torn,
+            "{lines:?}"
+        );
         std::fs::write(
             &path,
             std::fs::read_to_string(&path)

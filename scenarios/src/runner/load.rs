@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flume_bench_loadgen::account::Account;
 use flume_bench_loadgen::generator::{
     self, Forwarded, Generator, Load as GeneratorLoad, Running as RunningLoad,
 };
 use flume_bench_loadgen::observe::{Micros, Observer};
 use flume_bench_loadgen::payload::{self, Pool};
-use flume_bench_loadgen::receiver::Watch;
+use flume_bench_loadgen::receiver::{Receiver, Watch};
 use flume_bench_loadgen::schedule::{self, Schedule, Shape};
 use serde_json::json;
 
@@ -20,7 +19,7 @@ use super::progress::Shown;
 use super::sampler::{Sampler, Subject};
 use super::strikes::Strikes;
 use super::{Run, pause, used};
-use crate::proxy::Link;
+use crate::proxy::{Link, Proxy};
 use crate::scenario::Load;
 use crate::store::Running;
 use crate::sut::Place;
@@ -125,15 +124,27 @@ impl Forwarded for ThroughProxy {
 }
 
 /// Runs warm-up and steady, faults included, until the load has ended.
-pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<Loaded, String> {
+///
+/// `receiver` is what the round of a soak before this one read the store with; a fresh one unless given.
+pub(super) fn run(
+    run: &Run<'_>,
+    place: &Place,
+    store: &dyn Running,
+    receiver: Option<Box<dyn Receiver>>,
+) -> Result<Loaded, String> {
     let scenario = run.scenario;
     let source = SocketAddr::from(([127, 0, 0, 1], place.source_port));
     let mut address = source;
     let mut forwarded: Arc<dyn Forwarded> = Arc::new(|_| None);
     if matches!(scenario.load.into, "avro" | "netcat") {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        address = run.world.add_link("generator->agent", &[any], &[source])?;
-        if let Some(link) = run.world.links().get("generator->agent") {
+        const LINK: &str = "generator->agent";
+        address = match run.world.links().get(LINK) {
+            // A later round of a soak finds the link of the first one.
+            Some(link) => link.proxies().first().map_or(source, Proxy::address),
+            None => run.world.add_link(LINK, &[any], &[source])?,
+        };
+        if let Some(link) = run.world.links().get(LINK) {
             forwarded = Arc::new(ThroughProxy(link));
         }
     }
@@ -155,9 +166,15 @@ pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<L
         .set_t0(t0)
         .map_err(|error| error.to_string())?;
     let observer: Arc<dyn Observer> = Arc::clone(&run.account) as Arc<dyn Observer>;
-    let receiver = store
-        .receiver(run.world.dir().run)
-        .map_err(|error| error.to_string())?;
+    let receiver = match receiver {
+        Some(mut receiver) => {
+            receiver.turn(run.dir.run);
+            receiver
+        }
+        None => store
+            .receiver(run.dir.run)
+            .map_err(|error| error.to_string())?,
+    };
     let watch = Watch::start(
         receiver,
         LOOK,
@@ -179,16 +196,12 @@ pub(super) fn run(run: &Run<'_>, place: &Place, store: &dyn Running) -> Result<L
         metrics_port,
         data: place.data.clone(),
     };
-    let sampler = Sampler::start(
-        &run.world.dir().path("series.csv"),
-        subject,
-        Arc::clone(&run.world),
-    )
-    .map_err(|error| error.to_string())?;
+    let sampler = Sampler::start(&run.dir.path("series.csv"), subject, Arc::clone(&run.world))
+        .map_err(|error| error.to_string())?;
     let load = GeneratorLoad {
         schedule,
         bodies: generator::Bodies {
-            run: run.world.dir().run,
+            run: run.dir.run,
             pool,
         },
         clock: Arc::clone(&run.clock),
@@ -318,9 +331,21 @@ fn give_up(run: &Run<'_>) -> bool {
     if run.options.keep_going || run.scenario.keep_going {
         return false;
     }
-    let account: &Account = &run.account;
-    let totals = account.totals();
-    let beyond = [
+    let beyond = beyond(run);
+    if let Some((name, count)) = beyond {
+        let why = format!(
+            "{name} is {count}, which no drain can mend; the load ends here (--keep-going goes on)"
+        );
+        run.progress.say(&why);
+        run.history().note(Entry::GaveUp { why });
+    }
+    beyond.is_some()
+}
+
+/// The objective that no drain can mend any more, and its count.
+pub(super) fn beyond(run: &Run<'_>) -> Option<(&'static str, u64)> {
+    let totals = run.account.totals();
+    [
         ("corrupted", totals.corrupted),
         ("malformed", totals.malformed),
         ("unexpected", totals.unexpected),
@@ -331,13 +356,5 @@ fn give_up(run: &Run<'_>) -> bool {
             .objectives
             .limit(name)
             .is_some_and(|limit| *count > limit)
-    });
-    if let Some((name, count)) = beyond {
-        let why = format!(
-            "{name} is {count}, which no drain can mend; the load ends here (--keep-going goes on)"
-        );
-        run.progress.say(&why);
-        run.history().note(Entry::GaveUp { why });
-    }
-    beyond.is_some()
+    })
 }

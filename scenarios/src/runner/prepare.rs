@@ -37,17 +37,20 @@ pub fn preflight(scenario: &Scenario, options: &Options) -> Vec<Problem> {
             ),
             "choose another place with --runs",
         )),
-        None => problems.extend(check_disk(scenario, &options.runs)),
+        None => {
+            let load = scenario.phases.warm_up + scenario.phases.steady;
+            problems.extend(check_disk(scenario, &options.runs, load));
+        }
     }
     problems
 }
 
 /// Room for the load three times over (input or channel, store, copies) and some to spare.
-fn check_disk(scenario: &Scenario, runs: &Path) -> Option<Problem> {
+pub(super) fn check_disk(scenario: &Scenario, runs: &Path, load: Duration) -> Option<Problem> {
     let there = nearest_there(runs);
     let stat = nix::sys::statvfs::statvfs(there).ok()?;
     let free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
-    let seconds = (scenario.phases.warm_up + scenario.phases.steady).as_secs_f64();
+    let seconds = load.as_secs_f64();
     let rate = scenario.load.rate.max(scenario.load.ramp_to.unwrap_or(0.0));
     let wanted = (seconds * rate * scenario.load.body as f64 * 3.0) as u64 + SPARE_BYTES;
     let mib = |bytes: u64| bytes >> 20;

@@ -16,13 +16,13 @@
 
 mod launch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use flume_bench_loadgen::receiver::{self, Receiver};
 
-use super::{Kind, Lease, Running, Store, StoreError};
+use super::{Kind, Lease, Removed, Running, Store, StoreError};
 use crate::runner::world::World;
 use crate::scenario::Scenario;
 use crate::scenario::reader::{Problem, Reader};
@@ -267,6 +267,23 @@ impl Running for RunningHdfs {
     }
     fn directory(&self) -> Option<PathBuf> {
         self.directory.clone()
+    }
+    fn remove_judged(&self, _open: &BTreeSet<PathBuf>) -> Result<Removed, String> {
+        let argv = [
+            "store",
+            "remove-closed",
+            "--namenode",
+            &self.direct,
+            "--under",
+            &self.under,
+            "--in-use-suffix",
+            &self.in_use_suffix,
+        ]
+        .map(str::to_owned);
+        let output =
+            crate::tools::output(&self.program, &argv).map_err(|error| error.to_string())?;
+        serde_json::from_str(output.trim())
+            .map_err(|error| format!("what was removed from HDFS is not known: {error}"))
     }
 }
 

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::ipc::client::{CallError, Client};
 use crate::{LeaseArguments, StoreError};
 
-const CALL_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 const FILE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -77,7 +77,7 @@ fn print(out: &mut impl Write, path: &str, error: Option<String>) -> Result<(), 
         .map_err(StoreError::io("writing to", "standard output"))
 }
 
-fn files_under(client: &mut Client, root: &str) -> Result<Vec<String>, CallError> {
+pub(crate) fn files_under(client: &mut Client, root: &str) -> Result<Vec<String>, CallError> {
     let root = root.trim_end_matches('/');
     let mut files = Vec::new();
     let mut directories = vec![root.to_owned()];
@@ -156,7 +156,7 @@ fn recovered(client: &mut Client, path: &str) -> Result<bool, CallError> {
     }
 }
 
-fn is_gone(error: &CallError) -> bool {
+pub(crate) fn is_gone(error: &CallError) -> bool {
     error
         .exception()
         .is_some_and(|exception| exception.class.ends_with("FileNotFoundException"))

@@ -5,6 +5,7 @@
 //! | `namenode` | the namespace, its edit log, `ClientProtocol`, WebHDFS |
 //! | `datanode` | block files, the data transfer protocol, reads of open files |
 //! | `leases` | the client that recovers the leases of files whose writer died |
+//! | `removal` | the client that removes files which a soak has judged |
 //! | `ipc`, `http` | the two protocols under them, served with one thread per connection |
 //! | `link` | what our DataNodes and our NameNode say to each other |
 //! | `orders` | misbehaviour, on order |
@@ -30,6 +31,7 @@ mod leases;
 mod link;
 mod namenode;
 mod orders;
+mod removal;
 
 /// What `SoftwareVersion` says.
 const VERSION: &str = concat!("flume-bench embedded ", env!("CARGO_PKG_VERSION"));
@@ -54,6 +56,8 @@ enum Part {
     DataNode(DataNodeArguments),
     /// Recovers the lease of every file under a path that is open; works on any HDFS.
     RecoverLeases(LeaseArguments),
+    /// Removes every file under a path that is closed and has no in-use name; works on any HDFS.
+    RemoveClosed(RemovalArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +114,19 @@ struct LeaseArguments {
     under: String,
 }
 
+#[derive(Debug, clap::Args)]
+struct RemovalArguments {
+    /// host:port of the NameNode's RPC server.
+    #[arg(long)]
+    namenode: String,
+    /// The directory that is searched, with all below it.
+    #[arg(long)]
+    under: String,
+    /// Ending of the names of files that are still being written; none where it is empty.
+    #[arg(long, default_value = "")]
+    in_use_suffix: String,
+}
+
 /// Why a part of a store cannot start or go on.
 #[derive(Debug, Error)]
 enum StoreError {
@@ -156,6 +173,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Part::NameNode(arguments) => namenode::start(&arguments).and_then(|()| until_told()),
         Part::DataNode(arguments) => datanode::start(&arguments).and_then(|()| until_told()),
         Part::RecoverLeases(arguments) => leases::recover(&arguments, &mut std::io::stdout()),
+        Part::RemoveClosed(arguments) => removal::remove(&arguments, &mut std::io::stdout()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -200,3 +200,21 @@ fn a_record_is_read_as_it_was_written_and_an_edited_one_is_refused() {
     let refused = crate::gate::record::read(&path).unwrap_err().to_string();
     assert!(refused.contains("cut off"), "{refused}");
 }
+
+#[test]
+fn open_metrics_keep_to_their_rules_and_have_every_metric() {
+    let record = sample();
+    let text = openmetrics(&record);
+    assert_eq!(
+        crate::openmetrics::checker::problems(&text),
+        [""; 0],
+        "{text}"
+    );
+    for metric in &record.scenarios[0].metrics {
+        assert!(
+            text.contains(&format!("metric=\"{}\"", metric.name)),
+            "{text}"
+        );
+    }
+    assert!(text.contains("arm=\"candidate\"} 1\n"), "{text}");
+}

@@ -6,8 +6,9 @@ use crate::plan::sizing::{
     Basis, Fitted, MeasuredPoint, Model, Number, Residual, Sizing, Slice, over_capacities,
     over_rates,
 };
-use crate::plan::{Knee, Method, SCHEMA_VERSION};
-use crate::record::{Host, Quantity, Text64};
+use crate::plan::{Knee, Method, SCHEMA_VERSION, read};
+use crate::record::Error as RecordError;
+use crate::record::{Host, Quantity, Text64, published, schema};
 use crate::verdict::ExitCode;
 
 fn probe(number: u32, rate: u64, kind: ProbeKind, outcome: Outcome) -> Probe {
@@ -228,4 +229,60 @@ fn a_plan_without_a_knee_says_why() {
     );
     assert!(text.contains("Not measured: there is no knee."), "{text}");
     assert!(html(&plan).unwrap().contains("No knee"));
+}
+
+#[test]
+fn open_metrics_keep_to_their_rules_and_say_the_knee() {
+    let text = openmetrics(&sample());
+    assert_eq!(
+        crate::openmetrics::checker::problems(&text),
+        [""; 0],
+        "{text}"
+    );
+    assert!(
+        text.contains("plan_knee_events_per_second{bound=\"estimate\"} 49000"),
+        "{text}"
+    );
+    assert!(
+        text.contains("flume_bench_plan_sizing_residual_ratio 0.0303"),
+        "{text}"
+    );
+    assert!(
+        text.contains("flume_bench_plan_probe_lost_events{probe=\"3\"}"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_published_schema_is_that_of_the_types_and_a_plan_is_what_it_says() {
+    let generated = published::generated_plain::<PlanRecord>("flume-bench plan, schema_version 1");
+    schema::is_published("plan.v1.json", &generated);
+    assert!(!generated.contains("\"format\": \"double\""));
+    published::holds(crate::plan::SCHEMA, &json(&sample()).unwrap());
+    let without = PlanRecord {
+        knee: Known::unknown("the generator was at its limit"),
+        sizing: Known::unknown("there is no knee"),
+        answer: Some(Known::unknown("there is no knee")),
+        ..sample()
+    };
+    published::holds(crate::plan::SCHEMA, &json(&without).unwrap());
+}
+
+#[test]
+fn a_plan_is_read_whole_or_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("plan.json");
+    let text = json(&sample()).unwrap();
+    std::fs::write(&path, &text).unwrap();
+    assert_eq!(read(&path).unwrap(), sample());
+    std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+    assert!(matches!(read(&path), Err(RecordError::CutOff { .. })));
+    let newer = text.replacen("\"schema_version\": 1", "\"schema_version\": 2", 1);
+    std::fs::write(&path, newer).unwrap();
+    assert!(matches!(
+        read(&path),
+        Err(RecordError::Newer { found: 2, .. })
+    ));
+    std::fs::write(&path, "[]").unwrap();
+    assert!(matches!(read(&path), Err(RecordError::NotARecord { .. })));
 }

@@ -13,6 +13,7 @@ const TRANSACTION_S: f64 = 0.1;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Question {
     /// Events/s for all agents together.
     pub rate_per_s: u64,
@@ -40,6 +41,7 @@ pub struct Components {
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Answer {
     /// What was asked.
     pub question: Question,

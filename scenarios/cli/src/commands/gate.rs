@@ -117,6 +117,7 @@ fn show(dir: &Path, record: &GateRecord, quiet: bool) {
     put("gate.txt", &render::terminal(record, 120, false));
     put("gate.md", &render::markdown(record));
     put("gate.xml", &render::junit(record));
+    put("gate.om", &render::openmetrics(record));
     match render::html(record) {
         Ok(page) => put("gate.html", &page),
         Err(error) => say(&format!("the page could not be made: {error}")),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use flume_bench_reports::compare;
-use flume_bench_reports::format::{self, Format, Input};
+use flume_bench_reports::format::{self, Format, Input, Rendered};
 use flume_bench_reports::record::{self, Known, RunRecord};
 use flume_bench_reports::series::Table;
 use flume_bench_reports::verdict::ExitCode as Code;
@@ -74,6 +74,9 @@ pub(crate) fn report(args: &Report) -> ExitCode {
 }
 
 fn try_report(args: &Report) -> Result<ExitCode, String> {
+    if let Some(file) = args.run.as_deref().and_then(super::stored::find) {
+        return of_stored(args, &file);
+    }
     // Before anything is read or judged: that may take a while.
     let format = find_format(&args.format)?;
     let (dir, file) = locate(args.run.as_deref())?;
@@ -95,25 +98,47 @@ fn try_report(args: &Report) -> Result<ExitCode, String> {
             ..Input::new(&shown, &series)
         })
         .map_err(|error| error.to_string())?;
-    match &args.output {
+    put(&rendered, args.output.as_deref())?;
+    Ok(exit(if args.judge {
+        shown.exit_code
+    } else {
+        Code::Pass
+    }))
+}
+
+/// The record of a campaign, a gate, a plan or a soak in a format.
+fn of_stored(args: &Report, file: &Path) -> Result<ExitCode, String> {
+    if args.judge || args.compare.is_some() {
+        return Err(format!(
+            "{} is no run: only the runs that lie beside it can be judged again or compared",
+            file.display()
+        ));
+    }
+    let colour = args.output.is_none()
+        && std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none();
+    let rendered = super::stored::render(file, &args.format, colour)?;
+    put(&rendered, args.output.as_deref())?;
+    Ok(exit(Code::Pass))
+}
+
+/// Prints files, or writes them: several into a directory.
+fn put(rendered: &[Rendered], output: Option<&Path>) -> Result<(), String> {
+    match output {
         None => rendered.iter().for_each(|one| print(&one.text)),
         Some(path) if rendered.len() == 1 => std::fs::write(path, &rendered[0].text)
             .map_err(|error| format!("failed to write {}: {error}", path.display()))?,
         Some(path) => {
             std::fs::create_dir_all(path)
                 .map_err(|error| format!("failed to make {}: {error}", path.display()))?;
-            for one in &rendered {
+            for one in rendered {
                 let file = path.join(one.file_name);
                 std::fs::write(&file, &one.text)
                     .map_err(|error| format!("failed to write {}: {error}", file.display()))?;
             }
         }
     }
-    Ok(exit(if args.judge {
-        shown.exit_code
-    } else {
-        Code::Pass
-    }))
+    Ok(())
 }
 
 /// A run's directory, and its record.

@@ -11,7 +11,7 @@ use flume_bench_scenarios::scenario::{self, Overrides, Scenario, When};
 use flume_bench_scenarios::text::show_duration;
 use flume_bench_scenarios::{shipped, store, sut};
 
-use super::{exit, interrupt, print, report, say, say_problems, tools};
+use super::{exit, interrupt, print, report, say, say_problems, soak, tools};
 use crate::args::{Check, Doctor, Overriding, Replay, Run};
 
 /// The scenario, checked together with what the machine has for it: whatever is wrong is said at
@@ -70,16 +70,22 @@ pub(crate) fn run(args: &Run, command_line: Vec<String>) -> ExitCode {
         tools: tools(),
         interrupted,
     };
-    let loaded = load(&args.scenario, &args.overriding, &options);
-    let scenario = match (run_id, loaded) {
-        (Ok(_), Ok(scenario)) => scenario,
-        (run_id, loaded) => {
-            let mut problems: Vec<Problem> = run_id.err().into_iter().collect();
-            problems.extend(loaded.err().unwrap_or_default());
-            return say_problems(&problems);
-        }
+    let soaking = soak::asked(args);
+    let overriding = match &soaking {
+        Ok(Some((_, overriding))) => overriding,
+        _ => &args.overriding,
     };
-    perform(&scenario, &options)
+    let loaded = load(&args.scenario, overriding, &options);
+    match (run_id, loaded, &soaking) {
+        (Ok(_), Ok(scenario), Ok(None)) => perform(&scenario, &options),
+        (Ok(_), Ok(scenario), Ok(Some((lasts, _)))) => soak::perform(&scenario, &options, *lasts),
+        (run_id, loaded, _) => {
+            let mut problems: Vec<Problem> = run_id.err().into_iter().collect();
+            problems.extend(soaking.err().unwrap_or_default());
+            problems.extend(loaded.err().unwrap_or_default());
+            say_problems(&problems)
+        }
+    }
 }
 
 /// Runs a checked scenario and shows what it came to.

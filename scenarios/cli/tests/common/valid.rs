@@ -62,6 +62,8 @@ fn look(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec
                 }
                 true
             }
+            "minItems" => items(value).is_none_or(|items| items >= number(wanted)),
+            "maxItems" => items(value).is_none_or(|items| items <= number(wanted)),
             "items" => {
                 for (at, inner) in value.as_array().into_iter().flatten().enumerate() {
                     look(root, wanted, inner, &format!("{path}/{at}"), found);
@@ -102,9 +104,15 @@ fn is(value: &Value, kind: &Value) -> bool {
     }
 }
 
-fn number(value: &Value) -> i128 {
+/// How many items a list has; `None` of what is no list.
+fn items(value: &Value) -> Option<Option<i128>> {
+    Some(i128::try_from(value.as_array()?.len()).ok())
+}
+
+/// `None` of what is no number: it is below every minimum, and `type` says what it is.
+fn number(value: &Value) -> Option<i128> {
     let signed = value.as_i64().map(i128::from);
-    signed.or(value.as_u64().map(i128::from)).unwrap()
+    signed.or(value.as_u64().map(i128::from))
 }
 
 /// Patterns of the form `^[class]{least,most}$` or `^[class]{n}$`, which are all that we use.
