@@ -217,6 +217,9 @@ impl Agent {
         self.stops.sources.set();
         let mut stuck = self.sources.join(&self.reports, GRACE);
         self.stops.drain.set();
+        self.channels
+            .iter()
+            .for_each(|(part, _)| part.channel.stop_waiting());
         self.sinks.wait(&self.reports, drain);
         self.stops.sinks.set();
         stuck.extend(self.sinks.join(&self.reports, GRACE));

@@ -150,6 +150,10 @@ pub trait Channel: Send + Sync + Debug {
         Vec::new()
     }
 
+    /// From now on takes wait for nothing, those that wait now included: nothing more will be put, and
+    /// sinks end when the channel is empty. Called once, when sources have ended.
+    fn stop_waiting(&self);
+
     /// Ends all waits and refuses new transactions. Called once, when sources and sinks have ended.
     fn close(&self);
 }

@@ -41,8 +41,8 @@ pub static KINDS: &[&Kind<BoxSink>] = &[
     &null::KIND,
 ];
 
-/// How long a sink waits for the first event of a take. Short enough that a stop is seen at once,
-/// long enough that an idle agent costs nothing.
+/// How long a sink waits for the first event of a take: long enough that an idle agent costs nothing.
+/// An agent that stops does not wait for it, see [`Channel::stop_waiting`].
 pub const TAKE_WAIT: Duration = Duration::from_millis(500);
 
 /// Whether the sink wants to be called again at once.

@@ -121,12 +121,12 @@ pub struct Strike {
 }
 
 impl Strike {
-    /// The window in which latency objectives do not hold: from the strike until the backlog is
-    /// drained, at most `limit` µs after the heal.
-    pub fn window(&self, end: i64, limit: i64) -> (i64, i64) {
+    /// The end of the window in which latency objectives do not hold: when the backlog is drained, at
+    /// most `limit` µs after the heal.
+    pub fn window_end(&self, end: i64, limit: i64) -> i64 {
         let healed = self.healed.unwrap_or(end);
         let drained = self.drained.unwrap_or(healed).max(healed);
-        (self.injected, drained.min(healed.saturating_add(limit)))
+        drained.min(healed.saturating_add(limit))
     }
 }
 

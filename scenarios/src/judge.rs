@@ -61,10 +61,12 @@ pub fn judge(root: &Path, scenario: &Scenario) -> Result<RunRecord, String> {
     let journal = root.join("journal.bin");
     let phases = phases(&lines);
     let mut strikes = strikes(&lines);
-    // The first pass finds when each backlog was drained, the second puts every sample into its scope.
-    let mut recovery = samples::Recovery::new(&mut strikes);
+    // The first pass finds where each window begins and ends, the second puts every sample into its
+    // scope.
+    let mut recovery = samples::Recovery::new(&mut strikes, caught_limits(scenario));
     account::replay(&journal, &mut recovery).map_err(|error| error.to_string())?;
-    let windows = Windows::new(&phases, &strikes, drained_limit(scenario));
+    let since = recovery.since();
+    let windows = Windows::new(&phases, &strikes, since, drained_limit(scenario));
     let mut samples = Samples::new(windows, scenario.load.connections);
     let replayed = account::replay(&journal, &mut samples).map_err(|error| error.to_string())?;
     let totals = replayed.ledger.totals();
@@ -100,6 +102,22 @@ fn drained_limit(scenario: &Scenario) -> i64 {
         .drained_within
         .unwrap_or(scenario.phases.drain_deadline)
         .as_micros() as i64
+}
+
+/// How long ago an event may have been due that a strike caught on its way and that counts as inside
+/// of its window: the limit of its latency. One that was due longer ago had missed it before the
+/// strike. Where no objective sets a limit nothing is judged, and the bound is that of the other end.
+fn caught_limits(scenario: &Scenario) -> samples::PerMeasure<i64> {
+    Measure::ALL.map(|measure| {
+        scenario
+            .objectives
+            .latencies
+            .iter()
+            .filter(|objective| objective.word == measure.name())
+            .map(|objective| objective.limit.as_micros() as i64)
+            .max()
+            .unwrap_or_else(|| drained_limit(scenario))
+    })
 }
 
 /// The phases from t0 on.

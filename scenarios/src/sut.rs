@@ -135,6 +135,44 @@ fn check_places(scenario: &Scenario) -> Vec<Problem> {
         .collect()
 }
 
+/// What a call of a sink may take where nothing else is written: `hdfs.callTimeout` of Flume.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// What `hdfs.callTimeout = 0`, no limit, comes to.
+const NO_CALL_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The longest that a call of a sink in these Flume properties may take: `hdfs.callTimeout` of its
+/// HDFS sinks, and what is usual for a sink of another kind, or where that is not written as a plain
+/// number.
+fn longest_call(config: Option<&Path>) -> Duration {
+    config
+        .and_then(|config| std::fs::read_to_string(config).ok())
+        .map_or(CALL_TIMEOUT, |text| longest_call_in(&text))
+}
+
+fn longest_call_in(text: &str) -> Duration {
+    let settings: BTreeMap<&str, &str> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with(['#', '!']))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect();
+    let calls = settings.iter().filter_map(|(key, kind)| {
+        let sink = key.strip_suffix(".type")?;
+        sink.split('.').nth(1).filter(|part| *part == "sinks")?;
+        let is_hdfs = kind.eq_ignore_ascii_case("hdfs") || kind.ends_with(".HDFSEventSink");
+        let written = settings
+            .get(format!("{sink}.hdfs.callTimeout").as_str())
+            .filter(|_| is_hdfs)
+            .and_then(|millis| millis.parse().ok());
+        Some(match written {
+            None => CALL_TIMEOUT,
+            Some(0) => NO_CALL_TIMEOUT,
+            Some(millis) => Duration::from_millis(millis),
+        })
+    });
+    calls.max().unwrap_or(CALL_TIMEOUT)
+}
+
 /// One kind of system under test.
 pub trait Driver: Debug + Send + Sync {
     /// The kind's name.
@@ -170,5 +208,45 @@ pub trait Driver: Debug + Send + Sync {
             "there is no reader for the channels of {}",
             self.name()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_call_is_that_of_the_slowest_sink() {
+        let sink = |name: &str, kind: &str, timeout: &str| {
+            let timeout = match timeout {
+                "" => String::new(),
+                millis => format!("a1.sinks.{name}.hdfs.callTimeout = {millis}\n"),
+            };
+            format!("a1.sinks.{name}.type = {kind}\n{timeout}")
+        };
+        let class = "org.apache.flume.sink.hdfs.HDFSEventSink";
+        for (text, seconds) in [
+            (String::new(), 30),
+            (sink("k1", "hdfs", ""), 30),
+            (sink("k1", "hdfs", "5000"), 5),
+            (sink("k1", class, "60000"), 60),
+            (sink("k1", "hdfs", "0"), 600),
+            (sink("k1", "hdfs", "${env:TIMEOUT}"), 30),
+            (sink("k1", "hdfs", "5000") + &sink("k2", "hdfs", ""), 30),
+            (sink("k1", "hdfs", "5000") + &sink("k2", "avro", ""), 30),
+            // Another kind does not know the key; a comment says nothing.
+            (sink("k1", "avro", "5000"), 30),
+            (
+                sink("k1", "hdfs", "5000") + "# a1.sinks.k1.hdfs.callTimeout = 9000",
+                5,
+            ),
+            (sink("k1", "hdfs", "5000") + "a1.sources.r1.type = avro", 5),
+        ] {
+            assert_eq!(
+                longest_call_in(&text),
+                Duration::from_secs(seconds),
+                "{text}"
+            );
+        }
     }
 }

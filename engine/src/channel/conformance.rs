@@ -65,6 +65,10 @@ static CASES: &[Case] = &[
         many_threads_lose_and_invent_nothing,
     ),
     (
+        "takes stop waiting when the agent drains",
+        a_draining_take_waits_for_nothing,
+    ),
+    (
         "closing ends waits and refuses transactions",
         closing_ends_waits,
     ),
@@ -444,6 +448,31 @@ fn many_threads_lose_and_invent_nothing(make: Make<'_>) {
         .for_each(|consumer| consumer.join().unwrap());
     assert!(seen.lock().unwrap().iter().copied().eq(0..3 * EACH));
     assert_eq!(channel.fill().events, 0);
+}
+
+fn a_draining_take_waits_for_nothing(make: Make<'_>) {
+    let (channel, _guard) = make(LIMITS);
+    let (send, taken) = mpsc::channel();
+    let waiting = Arc::clone(&channel);
+    let taker = thread::spawn(move || {
+        for _ in 0..2 {
+            let take = waiting.take(5, LONG).unwrap();
+            send.send(numbers(take.as_ref())).unwrap();
+        }
+    });
+    assert!(
+        taken.recv_timeout(Duration::from_millis(30)).is_err(),
+        "there is nothing yet"
+    );
+    channel.stop_waiting();
+    for _ in 0..2 {
+        let seen = taken.recv_timeout(LONG / 2).expect("the wait ends");
+        assert_eq!(seen, [] as [usize; 0]);
+    }
+    taker.join().unwrap();
+    // What is there is handed out all the same.
+    put(channel.as_ref(), &[batch(0..3)]).unwrap();
+    assert_eq!(drain(channel.as_ref()), [0, 1, 2]);
 }
 
 fn closing_ends_waits(make: Make<'_>) {

@@ -522,6 +522,12 @@ impl Channel for FileChannel {
         ]
     }
 
+    fn stop_waiting(&self) {
+        if let Some(store) = self.store.get() {
+            store.stop_waiting();
+        }
+    }
+
     fn close(&self) {
         let Some(store) = self.store.get() else {
             return;

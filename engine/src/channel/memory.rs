@@ -154,6 +154,8 @@ struct State {
     /// Puts that wait for room, in the order in which they came.
     line: VecDeque<u64>,
     next_ticket: u64,
+    /// Takes wait for nothing.
+    draining: bool,
     closed: bool,
 }
 
@@ -259,7 +261,7 @@ impl MemoryChannel {
         }
         let deadline = Instant::now() + wait;
         state.takers += 1;
-        while state.queued == 0 && !state.closed {
+        while state.queued == 0 && !state.draining && !state.closed {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -409,6 +411,11 @@ impl Channel for MemoryChannel {
 
     fn counters(&self) -> &ChannelCounters {
         &self.counters
+    }
+
+    fn stop_waiting(&self) {
+        self.lock().draining = true;
+        self.filled.notify_all();
     }
 
     fn close(&self) {

@@ -94,7 +94,8 @@ impl Latencies {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Latency {
-    /// Events whose intended instant is in steady and outside every fault window.
+    /// Events whose intended instant is in steady and outside every fault window, which begins where
+    /// the oldest event was due that the fault caught on its way.
     pub steady: LatencySet,
     /// By phase of the intended instant.
     pub phases: Vec<NamedSet>,

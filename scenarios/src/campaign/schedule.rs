@@ -6,9 +6,10 @@
 //! kinds hide what one kind alone would show. The number of faults is drawn evenly from 1 to
 //! `max_faults`, lengths and instants evenly from their ranges. A draw is repeated when more than
 //! `max_overlap` faults would hold at once, when two would act on the same link or process at the
-//! same time, or when one would be hidden for more than half of its length because somebody at its
-//! link's end does not run: such a fault has no witness, and the trial would be void. A fault that
-//! finds no place in 50 draws is left out.
+//! same time, or when the others together would hide one for more than half of its length: somebody
+//! at its link's end does not run, or hangs at another link that is cut, and so has nothing to send
+//! over this one. Such a fault has no witness, and the trial would be void. A fault that finds no
+//! place in 50 draws is left out.
 
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ impl Drawn {
     /// Whether this one, while it holds, keeps everybody from noticing the other.
     fn hides(&self, other: &Self) -> bool {
         let Some(silent) = self.silences() else {
-            return false;
+            return self.holds_up(other);
         };
         let is = |name: &str| {
             name == silent || silent == "store" && name != "agent" && name != "generator"
@@ -88,22 +89,55 @@ impl Drawn {
         }
     }
 
-    /// Whether both can be in one trial.
-    fn agrees(&self, other: &Self) -> bool {
-        let with_rest = Self {
-            lasts: self.lasts + SETTLES,
-            ..self.clone()
-        };
-        let other_with_rest = Self {
-            lasts: other.lasts + SETTLES,
-            ..other.clone()
-        };
-        let apart = with_rest.overlap(&other_with_rest).is_zero();
-        if self.same_target(other) && !apart {
+    /// Whether this cut keeps the other link idle. Who waits for an answer over one link asks for
+    /// nothing over another: a sink that hangs at a DataNode begins no file at the NameNode. A reset
+    /// is an answer, but an agent that gets no events has nothing to pass on either way.
+    fn holds_up(&self, other: &Self) -> bool {
+        if self.kind != "cut_link" || self.target == other.target {
             return false;
         }
-        let hidden = |by: &Self, of: &Self| by.hides(of) && by.overlap(of) * 2 > of.lasts;
-        !hidden(&with_rest, other) && !hidden(&other_with_rest, self)
+        let from = |link: &str| link.split_once("->").map(|(from, _)| from.to_owned());
+        let (Some(own), Some(others)) = (from(&self.target), from(&other.target)) else {
+            return false;
+        };
+        let resets = self
+            .settings
+            .iter()
+            .any(|(key, value)| key == "how" && value.as_str() == Some("reset"));
+        own == "generator" || own == others && !resets
+    }
+
+    /// With the time for which it leaves its target unsettled.
+    fn with_rest(&self) -> Self {
+        Self {
+            lasts: self.lasts + SETTLES,
+            ..self.clone()
+        }
+    }
+
+    /// Whether both would act on the same link or process at a time.
+    fn collides(&self, other: &Self) -> bool {
+        let apart = self.with_rest().overlap(&other.with_rest()).is_zero();
+        self.same_target(other) && !apart
+    }
+
+    /// Whether the others together hide it for more than half of its length.
+    fn is_hidden(&self, all: &[&Self]) -> bool {
+        let mut hidden: Vec<(Duration, Duration)> = all
+            .iter()
+            .filter(|other| other.hides(self))
+            .map(|other| other.with_rest())
+            .map(|other| (other.at.max(self.at), other.end().min(self.end())))
+            .filter(|(from, to)| from < to)
+            .collect();
+        hidden.sort_unstable();
+        let mut until = self.at;
+        let mut sum = Duration::ZERO;
+        for (from, to) in hidden {
+            sum += to.saturating_sub(from.max(until));
+            until = until.max(to);
+        }
+        sum * 2 > self.lasts
     }
 
     /// As the record keeps it, under the name it will have in the run.
@@ -229,7 +263,9 @@ fn fits(faults: &[Drawn], new: &Drawn, max_overlap: usize) -> bool {
         let holds = |fault: &&Drawn| (fault.at..fault.end()).contains(&begins.at);
         faults.iter().chain([new]).filter(holds).count() > max_overlap
     });
-    !crowded && faults.iter().all(|fault| fault.agrees(new))
+    let all: Vec<&Drawn> = faults.iter().chain([new]).collect();
+    let hidden = || all.iter().any(|fault| fault.is_hidden(&all));
+    !crowded && !faults.iter().any(|fault| fault.collides(new)) && !hidden()
 }
 
 /// The text of a scenario with these faults instead of its own, the campaign's phases, that seed,
@@ -382,21 +418,37 @@ mod tests {
             at: Duration::from_secs(at),
             lasts: Duration::from_secs(lasts),
         };
+        let agree = |faults: &[&Drawn]| {
+            let (new, old) = faults.split_last().unwrap();
+            let old: Vec<Drawn> = old.iter().map(|&fault| fault.clone()).collect();
+            fits(&old, new, 3)
+        };
         let kill = fault("kill", "target", "agent", 1, 3);
-        let cut = |at| fault("cut_link", "link", "agent->namenode", at, 2);
-        assert!(!kill.agrees(&cut(1)) && !cut(2).agrees(&kill));
-        assert!(kill.agrees(&cut(4)));
+        let cut = |at, lasts| fault("cut_link", "link", "agent->namenode", at, lasts);
+        assert!(!agree(&[&kill, &cut(1, 2)]) && !agree(&[&cut(2, 2), &kill]));
+        assert!(agree(&[&kill, &cut(4, 2)]));
         // The agent's end is seen by the kernel, whatever its links do.
         let late = fault("kill", "target", "agent", 3, 1);
-        assert!(fault("cut_link", "link", "agent->namenode", 1, 5).agrees(&late));
-        assert!(!fault("outage", "target", "store", 2, 1).agrees(&kill));
-        assert!(!fault("outage", "target", "store", 1, 2).agrees(&fault(
-            "pause",
-            "target",
-            "datanode1",
-            2,
-            4
-        )));
+        assert!(agree(&[&cut(1, 5), &late]));
+        assert!(!agree(&[&fault("outage", "target", "store", 2, 1), &kill]));
+        let pause = fault("pause", "target", "datanode1", 2, 4);
+        assert!(!agree(&[&fault("outage", "target", "store", 1, 2), &pause]));
+        // A sink that hangs at one end asks for nothing at the other; one that is reset does.
+        let mut data = fault("cut_link", "link", "agent->datanode1", 2, 3);
+        assert!(!agree(&[&cut(2, 2), &data]) && !agree(&[&data, &cut(2, 2)]));
+        assert!(agree(&[&data, &cut(4, 3)]));
+        data.settings = vec![("how".into(), "reset".into())];
+        // It hangs at the NameNode for two of three seconds then, but notices both.
+        assert!(!agree(&[&data, &cut(2, 2)]) && agree(&[&data, &cut(4, 3)]));
+        // Two that hide a third one after the other.
+        let (start, end) = (fault("kill", "target", "agent", 2, 1), cut(4, 3));
+        let mut third = fault("cut_link", "link", "agent->datanode1", 2, 4);
+        third.settings.clone_from(&data.settings);
+        assert!(agree(&[&start, &third]) && agree(&[&third, &end]));
+        assert!(!agree(&[&start, &end, &third]));
+        // Nothing comes in, so nothing goes on.
+        let way_in = fault("cut_link", "link", "generator->agent", 2, 4);
+        assert!(!agree(&[&way_in, &third]));
     }
 
     #[test]

@@ -5,20 +5,60 @@ use std::collections::BTreeMap;
 
 use flume_bench_loadgen::account::{Published, Stored, Visitor};
 use flume_bench_loadgen::latency::{Latency, Measure};
-use flume_bench_loadgen::observe::{Answered, FileChange, FileId, Micros, Odd, Sent};
+use flume_bench_loadgen::observe::{Answer, Answered, FileChange, FileId, Micros, Odd, Sent};
 use flume_bench_reports::record::{Known, Resolution, Window};
 use flume_bench_reports::series::Table;
 
 use crate::checker::{Histograms, Strike};
 
-/// Finds, for each strike, the first event stored after its heal, its backlog and the end of it.
+/// One value for each measure.
+pub(super) type PerMeasure<T> = [T; Measure::ALL.len()];
+
+/// Finds, for each strike, the first event stored after its heal, its backlog and the end of it, and
+/// since when events were due that it caught on their way.
+///
+/// An event that is on its way when a fault strikes feels all of it: it is late by the length of the
+/// outage, however well the system did until then. Some hundred such events at each strike are more
+/// than one in a hundred of a short `steady`, and its p99 would be the length of the fault. So a
+/// fault's window begins, for each latency, where the oldest of them was due. Everything due from
+/// then on is inside, whatever became of it: to leave out only what was late would favour the system.
+/// An event that had already missed its limit when the fault struck did so without it, and stays
+/// outside.
 pub(super) struct Recovery<'a> {
     strikes: &'a mut [Strike],
+    /// How long ago an event may have been due that a strike caught on its way, µs.
+    limits: PerMeasure<Micros>,
+    since: Vec<PerMeasure<Micros>>,
 }
 
 impl<'a> Recovery<'a> {
-    pub(super) fn new(strikes: &'a mut [Strike]) -> Self {
-        Self { strikes }
+    pub(super) fn new(strikes: &'a mut [Strike], limits: PerMeasure<Micros>) -> Self {
+        let since = strikes
+            .iter()
+            .map(|strike| [strike.injected; Measure::ALL.len()])
+            .collect();
+        Self {
+            strikes,
+            limits,
+            since,
+        }
+    }
+
+    /// For each strike and measure, when the window begins.
+    pub(super) fn since(self) -> Vec<PerMeasure<Micros>> {
+        self.since
+    }
+
+    /// An event's way, as far as a measure goes, ended at `at`.
+    fn ended(&mut self, measure: Measure, intended: Micros, at: Micros) {
+        let limit = self.limits[measure as usize];
+        for (strike, since) in self.strikes.iter().zip(&mut self.since) {
+            let caught = intended < strike.injected && at > strike.injected;
+            if caught && strike.injected - intended <= limit {
+                let since = &mut since[measure as usize];
+                *since = (*since).min(intended);
+            }
+        }
     }
 }
 
@@ -36,7 +76,21 @@ impl Visitor for Recovery<'_> {
         }
     }
 
+    fn answered(&mut self, answered: &Answered, _first_byte: Option<Micros>) {
+        if answered.answer == Answer::Acked {
+            let intended = answered.batch.intended;
+            self.ended(Measure::AckService, intended, answered.at);
+            self.ended(Measure::AckResponse, intended, answered.at);
+        }
+    }
+
+    fn published(&mut self, published: &Published) {
+        let intended = published.batch.intended;
+        self.ended(Measure::PublishedResponse, intended, published.at);
+    }
+
     fn stored(&mut self, stored: &Stored) {
+        self.ended(Measure::StoredResponse, stored.batch.intended, stored.at);
         for strike in self.strikes.iter_mut() {
             let Some(healed) = strike.healed else {
                 continue;
@@ -62,11 +116,31 @@ impl Visitor for Recovery<'_> {
 pub(super) struct Windows {
     phases: Vec<Window>,
     steady: Option<(i64, i64)>,
-    strikes: Vec<(String, i64, i64)>,
+    strikes: Vec<FaultWindow>,
+}
+
+/// One fault's window.
+#[derive(Debug)]
+struct FaultWindow {
+    name: String,
+    since: PerMeasure<Micros>,
+    until: Micros,
+}
+
+impl FaultWindow {
+    fn contains(&self, measure: Measure, intended: Micros) -> bool {
+        (self.since[measure as usize]..=self.until).contains(&intended)
+    }
 }
 
 impl Windows {
-    pub(super) fn new(phases: &[Window], strikes: &[Strike], drained_limit: i64) -> Self {
+    /// `since`: what [`Recovery`] found.
+    pub(super) fn new(
+        phases: &[Window],
+        strikes: &[Strike],
+        since: Vec<PerMeasure<Micros>>,
+        drained_limit: i64,
+    ) -> Self {
         let end = phases
             .iter()
             .map(|phase| phase.end_us as i64)
@@ -76,10 +150,14 @@ impl Windows {
             .iter()
             .find(|phase| phase.name == "steady")
             .map(|phase| (phase.start_us as i64, phase.end_us as i64));
-        let windows = strikes.iter().map(|strike| {
-            let (from, to) = strike.window(end, drained_limit);
-            (strike.name.clone(), from, to)
-        });
+        let windows = strikes
+            .iter()
+            .zip(since)
+            .map(|(strike, since)| FaultWindow {
+                name: strike.name.clone(),
+                since,
+                until: strike.window_end(end, drained_limit),
+            });
         Self {
             phases: phases.to_vec(),
             steady,
@@ -128,7 +206,7 @@ impl Samples {
         let by_strike = windows
             .strikes
             .iter()
-            .map(|(name, ..)| (name.clone(), Histograms::default()))
+            .map(|window| (window.name.clone(), Histograms::default()))
             .collect();
         Self {
             windows,
@@ -152,8 +230,8 @@ impl Samples {
 
     fn record(&mut self, measure: Measure, intended: Micros, micros: Micros, count: u64) {
         let mut inside = false;
-        for (i, (_, from, to)) in self.windows.strikes.iter().enumerate() {
-            if (*from..=*to).contains(&intended) {
+        for (i, window) in self.windows.strikes.iter().enumerate() {
+            if window.contains(measure, intended) {
                 inside = true;
                 self.by_strike[i].1.0[measure as usize].record(micros, count);
             }
@@ -290,9 +368,7 @@ impl Visitor for Samples {
 
     fn answered(&mut self, answered: &Answered, first_byte: Option<Micros>) {
         let batch = answered.batch;
-        if answered.answer != flume_bench_loadgen::observe::Answer::Acked
-            || !self.counts(batch.producer)
-        {
+        if answered.answer != Answer::Acked || !self.counts(batch.producer) {
             return;
         }
         let response = answered.at - batch.intended;
@@ -380,5 +456,116 @@ impl Visitor for Samples {
             Some(last) if from - last.1 < 1_000_000 => last.1 = to,
             _ => self.blind.push((from, to, why.to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flume_bench_loadgen::observe::Batch;
+
+    const LIMIT: Micros = 2_000_000;
+
+    fn strike(injected: Micros, healed: Micros) -> Strike {
+        Strike {
+            name: "outage-1".into(),
+            index: 0,
+            injected,
+            healed: Some(healed),
+            witness: None,
+            in_flight: 0,
+            failed: None,
+            first_stored: None,
+            drained: None,
+        }
+    }
+
+    fn batch(intended: Micros) -> Batch {
+        Batch {
+            producer: 0,
+            first: intended as u64,
+            count: 1,
+            intended,
+        }
+    }
+
+    /// One event of each pair, due and stored then, judged with one strike from 10 s to 13 s.
+    fn judged(events: &[(Micros, Micros)]) -> Samples {
+        let mut strikes = [strike(10_000_000, 13_000_000)];
+        let stored = events.iter().map(|(intended, at)| Stored {
+            batch: batch(*intended),
+            file: 0,
+            previous: at - 1,
+            at: *at,
+        });
+        let mut recovery = Recovery::new(&mut strikes, [LIMIT; Measure::ALL.len()]);
+        stored.clone().for_each(|stored| recovery.stored(&stored));
+        let since = recovery.since();
+        let phases = [Window::new("steady", 1_000_000, 20_000_000)];
+        let windows = Windows::new(&phases, &strikes, since, 15_000_000);
+        let mut samples = Samples::new(windows, 1);
+        stored.for_each(|stored| samples.stored(&stored));
+        samples
+    }
+
+    fn count(histograms: &Histograms) -> u64 {
+        histograms.of(Measure::StoredResponse).len()
+    }
+
+    #[test]
+    fn what_a_strike_catches_on_its_way_is_inside_its_window() {
+        // Due 40 ms before the strike, seen in the store 100 ms after its heal.
+        let caught = (9_960_000, 13_100_000);
+        let samples = judged(&[caught, (9_900_000, 9_950_000), (11_000_000, 13_100_000)]);
+        assert_eq!((count(&samples.steady), count(&samples.during)), (1, 2));
+        let longest = samples.steady.of(Measure::StoredResponse).max();
+        assert!(longest.is_some_and(|max| max < 51_000), "{longest:?}");
+        assert_eq!(count(&samples.by_strike[0].1), 2);
+    }
+
+    #[test]
+    fn what_was_due_after_the_caught_one_is_inside_also_where_it_was_quick() {
+        let caught = (9_960_000, 13_100_000);
+        let quick = (9_980_000, 9_990_000);
+        let samples = judged(&[caught, quick]);
+        assert_eq!((count(&samples.steady), count(&samples.during)), (0, 2));
+        let samples = judged(&[quick]);
+        assert_eq!((count(&samples.steady), count(&samples.during)), (1, 0));
+    }
+
+    #[test]
+    fn what_had_missed_its_limit_before_the_strike_stays_outside() {
+        let missed = (10_000_000 - LIMIT - 1, 13_100_000);
+        let on_time = (9_000_000, 9_050_000);
+        let samples = judged(&[missed, on_time]);
+        assert_eq!((count(&samples.steady), count(&samples.during)), (2, 0));
+        let just = (10_000_000 - LIMIT, 13_100_000);
+        let samples = judged(&[just, on_time]);
+        assert_eq!((count(&samples.steady), count(&samples.during)), (0, 2));
+    }
+
+    #[test]
+    fn each_latency_has_its_own_beginning_of_a_window() {
+        let mut strikes = [strike(10_000_000, 13_000_000)];
+        let mut recovery = Recovery::new(&mut strikes, [LIMIT; Measure::ALL.len()]);
+        let answered = |answer, intended, at| Answered {
+            batch: batch(intended),
+            attempt: 0,
+            answer,
+            at,
+        };
+        recovery.answered(&answered(Answer::Acked, 9_999_000, 10_001_000), None);
+        recovery.answered(&answered(Answer::Refused, 9_000_000, 10_001_000), None);
+        recovery.published(&Published {
+            batch: batch(8_500_000),
+            file: 0,
+            at: 14_000_000,
+        });
+        let since = recovery.since()[0];
+        assert_eq!(since[Measure::Slip as usize], 10_000_000);
+        assert_eq!(since[Measure::AckResponse as usize], 9_999_000);
+        assert_eq!(since[Measure::AckService as usize], 9_999_000);
+        assert_eq!(since[Measure::StoredResponse as usize], 10_000_000);
+        assert_eq!(since[Measure::PublishedResponse as usize], 8_500_000);
     }
 }

@@ -3,7 +3,9 @@
 //! `lost`, `corrupted`, `malformed` and `unexpected` are 0 everywhere unless the scenario says
 //! otherwise; `unpublished` is 0 for every store. Latency objectives judge events whose intended
 //! instant is in `steady` and outside every fault window; those under `[objectives.during]` judge
-//! the ones inside.
+//! the ones inside. A window begins where the oldest event was due that the fault caught on its way
+//! (at most the objective's limit before the strike) and ends with the drained backlog, at most
+//! `drained_within` after the heal.
 
 use std::time::Duration;
 

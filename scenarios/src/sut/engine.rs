@@ -1,7 +1,8 @@
 //! `engine`: our own agent, `flume-bench agent`, as a process like any other.
 //!
 //! Its configuration is checked strictly before the run: what the agent alone would warn of and go
-//! on, is an error here. Its `quiet` time is 35 s: a call timeout of 30 s and a back-off of 5 s.
+//! on, is an error here. Its `quiet` time is a back-off of 5 s and the longest call of its sinks:
+//! 35 s, unless the HDFS sinks say otherwise with `hdfs.callTimeout`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +24,19 @@ pub(super) static KIND: Kind = Kind {
             table.missing("config", "the agent's Flume properties");
             return None;
         }
-        Some(Arc::new(Engine))
+        Some(Arc::new(Engine {
+            quiet: LONGEST_PAUSE + super::longest_call(config),
+        }))
     },
 };
 
+/// The longest pause of a sink or source before it tries again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
-struct Engine;
+struct Engine {
+    quiet: Duration,
+}
 
 impl Driver for Engine {
     fn name(&self) -> &'static str {
@@ -41,7 +49,7 @@ impl Driver for Engine {
         &["files", "hdfs"]
     }
     fn quiet(&self) -> Duration {
-        Duration::from_secs(35)
+        self.quiet
     }
     fn stop_within(&self) -> Duration {
         Duration::from_secs(30)
@@ -170,7 +178,10 @@ mod tests {
             agent_program: None,
             check_agent: |_, _, _| Vec::new(),
         };
-        let command = Engine.command(&place, &tools);
+        let engine = Engine {
+            quiet: LONGEST_PAUSE,
+        };
+        let command = engine.command(&place, &tools);
         let home = command
             .env
             .iter()

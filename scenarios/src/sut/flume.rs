@@ -1,7 +1,8 @@
 //! `flume`: Apache Flume 1.11 on a JVM, with the very same properties file.
 //!
 //! Needs a JVM and Flume's jars (`ci/setup flume`). Its `quiet` time is 40 s: the HDFS sink's call
-//! timeout of 30 s, its back-off of 5 s, and 5 s for a restart of the JVM. It is ready when its log
+//! timeout of 30 s (a longer `hdfs.callTimeout` counts, a shorter one does not bound its client's own
+//! retries), its back-off of 5 s, and 5 s for a restart of the JVM. It is ready when its log
 //! says that the source has started, and its port is open (netcat: its port alone, for it logs no such
 //! line). A configuration of which Flume takes no
 //! part leaves a JVM that never is.
@@ -39,13 +40,19 @@ fn read(table: &Reader<'_, '_>, config: Option<&Path>) -> Option<Arc<dyn Driver>
         table.missing("config", "the agent's Flume properties");
         return None;
     }
-    Some(Arc::new(Flume { heap, within }))
+    let call = super::longest_call(config).max(super::CALL_TIMEOUT);
+    Some(Arc::new(Flume {
+        heap,
+        within,
+        quiet: Duration::from_secs(10) + call,
+    }))
 }
 
 #[derive(Debug)]
 struct Flume {
     heap: String,
     within: Duration,
+    quiet: Duration,
 }
 
 const LOG4J2: &str = r#"<Configuration status="ERROR">
@@ -72,7 +79,7 @@ impl Driver for Flume {
         &["files", "hdfs"]
     }
     fn quiet(&self) -> Duration {
-        Duration::from_secs(40)
+        self.quiet
     }
     fn stop_within(&self) -> Duration {
         Duration::from_secs(90)

@@ -103,6 +103,8 @@ struct State {
     low_space: bool,
     wants_spare: bool,
     failed: Option<String>,
+    /// Takes wait for nothing.
+    draining: bool,
     closed: bool,
 }
 
@@ -177,6 +179,7 @@ impl Store {
             low_space: false,
             wants_spare: false,
             failed: None,
+            draining: false,
             closed: false,
         };
         let store = Self {
@@ -278,7 +281,7 @@ impl Store {
                 }
                 return Ok(Taken { ranges, slices });
             }
-            if wait.is_zero() {
+            if wait.is_zero() || state.draining {
                 return Ok(Taken::default());
             }
             let now = Instant::now();
@@ -463,6 +466,12 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Takes wait for nothing from now on.
+    pub(super) fn stop_waiting(&self) {
+        self.state().draining = true;
+        self.filled.notify_all();
     }
 
     /// Refuses new transactions and lets go of the directories.
