@@ -477,6 +477,7 @@ mod tests {
             failed: None,
             first_stored: None,
             drained: None,
+            backlog: 0,
         }
     }
 
