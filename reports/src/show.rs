@@ -139,6 +139,7 @@ pub fn quantity(quantity: &Quantity) -> String {
         "ppm" => ppm(value),
         "events_per_s" => format!("{} events/s", count(value)),
         "" => count(value),
+        "events" => plural(value, "event"),
         other => format!("{} {other}", count(value)),
     }
 }

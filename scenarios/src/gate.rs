@@ -296,7 +296,9 @@ fn checked_one(request: &Request, scenario: Scenario) -> Result<Checked, Vec<Pro
             0,
             "gate.turns needs both arms at once, and a stored baseline is not run",
         )
-        .remedy("leave out gate.turns, or give two arms")));
+        .remedy(
+            "give two arms, or --set gate.turns=0s here and in the gate that was saved",
+        )));
     }
     let sha256 = common(request, &scenario)?.sha256();
     let name = &scenario.name;

@@ -497,7 +497,7 @@ fn by_how_much(objective: &Objective) -> String {
         .value()
         .map_or_else(|| "unknown".to_owned(), show::quantity);
     let limit = show::quantity(&objective.limit);
-    format!("{seen}, and {limit} is allowed")
+    format!("{seen}; the limit is {limit}")
 }
 
 /// How much of its load a run took over, where that is too little.

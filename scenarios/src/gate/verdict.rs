@@ -359,7 +359,7 @@ mod tests {
         Miss {
             arm,
             what: what.into(),
-            why: "20 events, and 0 events is allowed".into(),
+            why: "20 events; the limit is 0 events".into(),
             dir: "runs/x".into(),
             pair: 1,
         }
