@@ -17,25 +17,25 @@ const TRIES: usize = 200;
 
 /// One port number on several addresses, ours until this is dropped.
 #[derive(Debug)]
-pub struct Reservation {
+pub(crate) struct Reservation {
     port: u16,
     sockets: Vec<Socket>,
 }
 
 impl Reservation {
     /// The number.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// How many addresses it is held on.
-    pub fn addresses(&self) -> usize {
+    pub(crate) fn addresses(&self) -> usize {
         self.sockets.len()
     }
 }
 
 /// Takes one port number, chosen by the kernel, on all of these addresses.
-pub fn reserve(addresses: &[IpAddr]) -> io::Result<Reservation> {
+pub(crate) fn reserve(addresses: &[IpAddr]) -> io::Result<Reservation> {
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to take a port on");
     for _ in 0..TRIES {
         match attempt(addresses, 0) {
@@ -50,7 +50,7 @@ pub fn reserve(addresses: &[IpAddr]) -> io::Result<Reservation> {
 }
 
 /// Takes this very port number on all of these addresses.
-pub fn reserve_port(addresses: &[IpAddr], port: u16) -> io::Result<Reservation> {
+pub(crate) fn reserve_port(addresses: &[IpAddr], port: u16) -> io::Result<Reservation> {
     attempt(addresses, port)
 }
 
