@@ -13,8 +13,8 @@
 //! file are sent again; none is lost. A line is complete when its line feed is there; the rest of a
 //! file without one is sent when the file has been quiet for the idle timeout.
 //!
-//! What is lost, because nothing can see it: bytes of a file that is truncated, or deleted while
-//! not open here, before they were read; and if a file is truncated and grows beyond the old
+//! What is lost, because nothing can see it: bytes of a file that is truncated, or that is deleted or
+//! renamed out of sight while not open here, before they were read; and if a file is truncated and grows beyond the old
 //! position between two looks, its new start.
 
 use std::collections::HashMap;
@@ -32,9 +32,9 @@ use crate::event::BatchBuilder;
 use crate::processor::ChannelProcessor;
 use crate::stop::Stop;
 use position::{Position, Saved};
-use scout::Scout;
+use scout::{Known, Scout};
 use tail::Tail;
-use window::{Window, fill, push};
+use window::{Window, fill};
 
 pub(crate) mod position;
 mod scout;
@@ -220,14 +220,6 @@ impl Tailer {
         for tail in self.tails.values_mut() {
             tail.wanted = false;
         }
-        let known = self.tails.keys().copied();
-        for sighting in self.scout.exchange(known) {
-            self.follow_new(sighting.identity, sighting.found, 0, &sighting.meta);
-            if let Some(tail) = self.tails.get_mut(&sighting.identity) {
-                tail.file = Some(sighting.file);
-                tail.wanted = false;
-            }
-        }
         for found in self.finder.find() {
             // A file can vanish between being listed and being looked at; then it is not there.
             if let Ok(meta) = fs::metadata(&found.path)
@@ -241,9 +233,37 @@ impl Tailer {
             self.first_look = false;
             self.saved = Saved::default();
         }
+        self.take_sightings();
         // Still open means that it may hold unread lines, whatever its name is now.
         self.tails
             .retain(|_, tail| tail.wanted || tail.file.is_some());
+        let known = self.tails.iter().map(|(identity, tail)| {
+            let known = match tail.file {
+                Some(_) => Known::Open,
+                None => Known::AtRest { pos: tail.pos },
+            };
+            (*identity, known)
+        });
+        self.scout.know(known);
+    }
+
+    /// Takes over what the scout has opened. Comes after the files that have their names yet, whose
+    /// positions are known better.
+    fn take_sightings(&mut self) {
+        for sighting in self.scout.sightings() {
+            if !self.tails.contains_key(&sighting.identity) {
+                self.follow_new(sighting.identity, sighting.found, 0, &sighting.meta);
+                if let Some(tail) = self.tails.get_mut(&sighting.identity) {
+                    tail.wanted = false;
+                }
+            }
+            if let Some(tail) = self.tails.get_mut(&sighting.identity)
+                && tail.file.is_none()
+            {
+                tail.file = Some(sighting.file);
+                tail.changed = Instant::now();
+            }
+        }
     }
 
     fn see(&mut self, found: Found, meta: &Metadata) {
@@ -290,7 +310,8 @@ impl Tailer {
             wanted: true,
             failing: false,
         };
-        self.tails.insert(identity, tail);
+        // Whoever is followed already keeps its position.
+        self.tails.entry(identity).or_insert(tail);
     }
 
     /// The saved position of a file: by inode, preferring an entry that has the path right too.
@@ -464,6 +485,10 @@ impl Tailer {
     }
 
     /// Closes files that have been quiet for the idle timeout, sending what is left in them.
+    ///
+    /// A delivery, of this file or another one, may have waited since the file was measured, and the
+    /// file may have grown and lost its name meanwhile. So what counts is its length now: only a file
+    /// that has been taken to its end is closed.
     fn close_quiet(&mut self, out: &ChannelProcessor, stop: &Stop) -> Result<(), BoxError> {
         let Self {
             tails,
@@ -474,27 +499,22 @@ impl Tailer {
             ..
         } = self;
         for tail in tails.values_mut() {
-            let Some(file) = &tail.file else { continue };
-            if tail.changed.elapsed() < options.idle_timeout {
+            if tail.file.is_none() || tail.changed.elapsed() < options.idle_timeout {
                 continue;
             }
-            if tail.len > tail.pos {
-                *window = Window {
-                    bytes: std::mem::take(&mut window.bytes),
-                    start: tail.pos,
-                };
-                window.bytes.clear();
-                builder.clear();
-                fill(file, window, tail.len, builder, options)?;
-                if builder.is_empty() && !window.bytes.is_empty() {
-                    push(builder, window.start, &window.bytes, options)?;
-                    let next = window.start + window.bytes.len() as u64;
+            match tail.last_line(window, builder, options) {
+                Ok(None) => {}
+                Ok(Some(next)) => {
                     scout.during(|| tail.deliver(builder, options, out, stop))?;
                     tail.pos = next;
                     tail.exhausted_at = next;
                 }
+                Err(error) => {
+                    tail.fail(&error, options, out);
+                    continue;
+                }
             }
-            tail.file = None;
+            tail.close_at_end();
         }
         Ok(())
     }

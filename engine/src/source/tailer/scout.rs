@@ -2,9 +2,10 @@
 //!
 //! A tailer that waits looks at nothing. Were a file to come, be filled and be renamed out of sight
 //! in that time, nobody would ever know of it. So while a delivery takes long, a thread of its own
-//! looks for files and opens those that are new; the tailer takes them over when it goes on.
+//! looks for files and opens those that are new, or that were closed here and have grown; the tailer
+//! takes them over when it goes on.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,13 +27,22 @@ pub(super) struct Scout {
     state: Mutex<State>,
 }
 
+/// How the tailer knows a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known {
+    /// Open: nothing of it can get lost.
+    Open,
+    /// Closed, all up to `pos` having been taken.
+    AtRest { pos: u64 },
+}
+
 #[derive(Debug, Default)]
 struct State {
-    known: HashSet<Identity>,
+    known: HashMap<Identity, Known>,
     sightings: Vec<Sighting>,
 }
 
-/// A file the tailer does not follow yet.
+/// A file the tailer does not follow yet, or has closed too early.
 #[derive(Debug)]
 pub(super) struct Sighting {
     pub(super) identity: Identity,
@@ -50,12 +60,16 @@ impl Scout {
         outcome
     }
 
-    /// Says which files are followed, and takes what was seen besides.
-    pub(super) fn exchange(&self, known: impl Iterator<Item = Identity>) -> Vec<Sighting> {
+    /// Says which files are followed, and how.
+    pub(super) fn know(&self, known: impl Iterator<Item = (Identity, Known)>) {
         let mut state = self.state();
         state.known.clear();
         state.known.extend(known);
-        std::mem::take(&mut state.sightings)
+    }
+
+    /// Takes what was seen. The tailer may have come to follow some of it meanwhile.
+    pub(super) fn sightings(&self) -> Vec<Sighting> {
+        std::mem::take(&mut self.state().sightings)
     }
 
     /// Looks for files whenever a delivery takes long, until `done`.
@@ -71,13 +85,13 @@ impl Scout {
         }
     }
 
-    /// Opens the files nobody follows.
+    /// Opens the files of which something could get lost.
     fn look(&self, finder: &mut dyn Finder) {
         for found in finder.find() {
             let Ok(meta) = std::fs::metadata(&found.path) else {
                 continue;
             };
-            if !meta.is_file() || !self.is_new(&Identity::of(&meta)) {
+            if !meta.is_file() || !self.is_news(&meta) {
                 continue;
             }
             // The name can mean another file than a moment ago: what was opened counts.
@@ -86,9 +100,9 @@ impl Scout {
             };
             let Ok(meta) = file.metadata() else { continue };
             let identity = Identity::of(&meta);
-            if self.is_new(&identity) {
+            if self.is_news(&meta) {
                 let mut state = self.state();
-                state.known.insert(identity);
+                state.known.insert(identity, Known::Open);
                 state.sightings.push(Sighting {
                     identity,
                     found,
@@ -99,9 +113,14 @@ impl Scout {
         }
     }
 
-    fn is_new(&self, identity: &Identity) -> bool {
+    fn is_news(&self, meta: &Metadata) -> bool {
         let state = self.state();
-        state.sightings.len() < MOST && !state.known.contains(identity)
+        state.sightings.len() < MOST
+            && match state.known.get(&Identity::of(meta)) {
+                None => true,
+                Some(Known::AtRest { pos }) => *pos != meta.len(),
+                Some(Known::Open) => false,
+            }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

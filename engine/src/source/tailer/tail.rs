@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::warn;
 
+use super::window::{Window, fill, push};
 use super::{Identity, Options};
 use crate::event::BatchBuilder;
 use crate::processor::ChannelProcessor;
@@ -77,6 +78,11 @@ impl Tail {
             self.file = Some(file);
             self.changed = Instant::now();
         }
+        self.measure_open()
+    }
+
+    /// The length of the open file, `None` if it is not open. Notes whether it has changed.
+    fn measure_open(&mut self) -> io::Result<Option<u64>> {
         let Some(file) = &self.file else {
             return Ok(None);
         };
@@ -86,6 +92,46 @@ impl Tail {
             self.changed = Instant::now();
         }
         Ok(Some(len))
+    }
+
+    /// Puts the line without line feed at the end of a quiet file into the batch; answers the offset
+    /// behind it. `None` if there is none, or the file is not quiet after all, or has whole lines
+    /// yet, which are the next look's.
+    pub(super) fn last_line(
+        &mut self,
+        window: &mut Window,
+        builder: &mut BatchBuilder,
+        options: &Options,
+    ) -> io::Result<Option<u64>> {
+        let Some(len) = self.measure_open()? else {
+            return Ok(None);
+        };
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        if len <= self.pos || self.changed.elapsed() < options.idle_timeout {
+            return Ok(None);
+        }
+        window.bytes.clear();
+        window.start = self.pos;
+        builder.clear();
+        fill(file, window, len, builder, options)?;
+        let next = self.pos + window.bytes.len() as u64;
+        if !builder.is_empty() || next != len {
+            return Ok(None);
+        }
+        push(builder, window.start, &window.bytes, options).map_err(io::Error::other)?;
+        Ok(Some(next))
+    }
+
+    /// Closes the file if all of it has been taken.
+    pub(super) fn close_at_end(&mut self) {
+        // A file that cannot be measured is kept: it may hold more.
+        if let Ok(Some(len)) = self.measure_open()
+            && len == self.pos
+        {
+            self.file = None;
+        }
     }
 
     pub(super) fn deliver(

@@ -185,6 +185,97 @@ fn files_that_come_and_go_while_the_channel_is_full_are_read() {
     bench.assert_empty();
 }
 
+/// Waits until a delivery has been refused so often that it has surely waited for some time.
+fn wait_for_refusals(bench: &Bench) {
+    let refused = || bench.out.counters().channel_write_fail.load(Relaxed);
+    let before = refused();
+    wait_for("refused puts", || refused() >= before + 3);
+}
+
+#[test]
+fn a_file_that_grows_and_is_renamed_while_its_delivery_waits_is_read_to_its_end() {
+    let logs = Logs::new();
+    let bench = Bench::with_capacity(10);
+    // Whatever is delivered, the file has been quiet for longer than this when it is.
+    let settings = "batchSize = 10\nidleTimeout = 1";
+    let running = logs.taildir(&bench, "app.log", settings);
+    let (text, lines) = numbers(0..100);
+    let texts: Vec<&str> = text.split_inclusive('\n').collect();
+    logs.append("app.log", &texts[..5].concat());
+    wait_for("the first lines", || bench.channel.fill().events == 5);
+    logs.append("app.log", &texts[5..15].concat());
+    wait_for_refusals(&bench);
+    logs.append("app.log", &texts[15..].concat());
+    logs.rename("app.log", "old");
+    logs.append("app.log", "new\n");
+    wait_for_refusals(&bench);
+    let got = bodies(&bench.take(101));
+    let old: Vec<_> = got.iter().filter(|body| *body != "new").collect();
+    assert_eq!(old, lines.iter().collect::<Vec<_>>());
+    running.stop().unwrap();
+    bench.assert_empty();
+}
+
+#[test]
+fn a_quiet_file_with_whole_lines_that_had_no_turn_yet_stays_open() {
+    let logs = Logs::new();
+    let (text, lines) = numbers(0..20);
+    logs.append("app.log", &text);
+    let bench = Bench::with_capacity(2);
+    let settings = "batchSize = 2\nmaxBatchCount = 1\nidleTimeout = 1";
+    let running = logs.taildir(&bench, "app.log", settings);
+    wait_for_refusals(&bench);
+    logs.rename("app.log", "old");
+    assert_eq!(bodies(&bench.take(20)), lines);
+    running.stop().unwrap();
+    bench.assert_empty();
+}
+
+#[test]
+fn a_full_channel_at_the_first_look_does_not_send_files_again_from_their_start() {
+    let logs = Logs::new();
+    logs.append("a.log", "1\n2\n");
+    let bench = Bench::new();
+    let running = logs.taildir(&bench, ".*\\.log", "");
+    bench.take(2);
+    running.stop().unwrap();
+    logs.append("a.log", "3\n4\n5\n6\n");
+    let bench = Bench::with_capacity(2);
+    let running = logs.taildir(&bench, ".*\\.log", "batchSize = 2");
+    // The second one comes into being after a whole look at the directory.
+    for name in ["b.log", "c.log"] {
+        wait_for_refusals(&bench);
+        logs.append(name, &format!("{name}\n"));
+        wait_for("the file to be noticed", || is_open(&logs.path(name)));
+    }
+    let mut got = bodies(&bench.take(6));
+    got.sort();
+    assert_eq!(got, ["3", "4", "5", "6", "b.log", "c.log"]);
+    running.stop().unwrap();
+    bench.assert_empty();
+    assert_eq!(logs.saved("a.log"), Some(12));
+}
+
+#[test]
+fn a_file_at_rest_that_grows_and_is_renamed_while_the_channel_is_full_is_read() {
+    let logs = Logs::new();
+    logs.append("rest.log", "a\n");
+    let bench = Bench::with_capacity(2);
+    let running = logs.taildir(&bench, ".*\\.log", "batchSize = 2\nidleTimeout = 1");
+    assert_eq!(bodies(&bench.take(1)), ["a"]);
+    wait_for("the file to be closed", || !is_open(&logs.path("rest.log")));
+    logs.append("busy.log", "b\nc\nd\ne\n");
+    wait_for_refusals(&bench);
+    logs.append("rest.log", "late\n");
+    wait_for("the file to be noticed", || is_open(&logs.path("rest.log")));
+    logs.rename("rest.log", "old");
+    let mut got = bodies(&bench.take(5));
+    got.sort();
+    assert_eq!(got, ["b", "c", "d", "e", "late"]);
+    running.stop().unwrap();
+    bench.assert_empty();
+}
+
 /// Whether this process has the file open.
 fn is_open(path: &Path) -> bool {
     let path = path.canonicalize().unwrap();
