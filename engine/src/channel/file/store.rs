@@ -2,8 +2,9 @@
 //!
 //! Group commit: [`commit`].
 //!
-//! Puts become visible to takes only after their sync. So the log never holds a take ahead of its
-//! put, and a checkpoint, made of what is visible, never covers what is not durable.
+//! Puts become visible to takes only after their sync, or, where syncs are relaxed, their write. So
+//! the log never holds a take ahead of its put. A checkpoint is made of what is visible, after a sync
+//! during which nothing is added where syncs are relaxed: it never covers what is not durable.
 
 mod commit;
 mod gather;
@@ -354,21 +355,14 @@ impl Store {
             .checkpointed
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if !self.options.sync_each {
-            self.sync()?;
-        }
-        let checkpoint = {
-            let state = self.state();
-            if state.failed.is_some() {
-                // Memory may be ahead of the disk.
-                return Ok(());
-            }
-            let head = state.queue.head().unwrap_or(state.end);
-            Checkpoint {
-                end: state.end,
-                head,
-                taken: state.queue.taken().clone(),
-            }
+        // What is visible is durable only where commits sync; else it is as far as a sync went.
+        let checkpoint = if self.options.sync_each {
+            self.state().checkpoint()
+        } else {
+            self.sync_and(State::checkpoint)?
+        };
+        let Some(checkpoint) = checkpoint else {
+            return Ok(());
         };
         if last.as_ref() == Some(&checkpoint) {
             return Ok(());
@@ -505,6 +499,15 @@ impl State {
             Some(reason) => Err(StoreError::Unhealthy(reason.clone())),
             None => Ok(()),
         }
+    }
+
+    /// A checkpoint of what is visible; none after a failure, when memory may be ahead of the disk.
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        self.failed.is_none().then(|| Checkpoint {
+            end: self.end,
+            head: self.queue.head().unwrap_or(self.end),
+            taken: self.queue.taken().clone(),
+        })
     }
 
     /// Adds a record to the group; answers its ticket.

@@ -8,6 +8,7 @@ use crate::channel::conformance::{self, batch};
 mod cuts;
 mod faults;
 mod model;
+mod relaxed;
 
 fn channel_in(dir: &Path, more: &str) -> FileChannel {
     let lines = format!(

@@ -141,7 +141,13 @@ impl Store {
     }
 
     /// Makes everything durable that was written, where commits do not do it themselves.
-    pub(super) fn sync(&self) -> Result<(), FileError> {
+    pub(in crate::channel::file) fn sync(&self) -> Result<(), FileError> {
+        self.sync_and(|_| ())
+    }
+
+    /// Makes everything durable that was written, and answers what `look` sees of it. No commit gets
+    /// in between: what `look` sees is durable, unless it finds the store failed.
+    pub(super) fn sync_and<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, FileError> {
         let mut state = self.state();
         let mut writer = loop {
             match state.writer.take() {
@@ -156,11 +162,13 @@ impl Store {
         };
         if state.failed.is_some() || !writer.is_dirty() {
             state.writer = Some(writer);
-            return Ok(());
+            return Ok(look(&state));
         }
         drop(state);
         let outcome = writer.sync();
         let mut state = self.state();
+        // Only who has the writer adds to what is visible, so nothing has been added since.
+        let seen = look(&state);
         state.writer = Some(writer);
         self.settled.notify_all();
         match outcome {
@@ -168,7 +176,7 @@ impl Store {
                 self.fail(&mut state, &error);
                 Err(error)
             }
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(seen),
         }
     }
 }

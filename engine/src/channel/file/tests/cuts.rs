@@ -7,8 +7,10 @@
 //!
 //! A trial is a disk and a sequence of lives of the channel on it. A life ends by a power cut, which
 //! may come during its start, by the death of the process alone, by a failed sync or by a close. All
-//! follows from the trial's seed, which a failure names. The number of cuts is taken from
-//! `FLUME_BENCH_CUTS`, 5,000 unless given.
+//! follows from the trial's seed, which a failure names. In every other trial commits do not sync
+//! (`fsyncPerTransaction = false`): there a power cut, and a failed sync, may undo commits since the
+//! last sync, the last one first; the death of the process undoes none. The number of cuts is taken
+//! from `FLUME_BENCH_CUTS`, 5,000 unless given.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -107,6 +109,10 @@ struct Trial {
     options: Options,
     sizes: Sizes,
     live: BTreeSet<u64>,
+    /// What was in the channel when all of it was last known durable, and the commits since. Of use
+    /// only where commits do not sync.
+    durable: BTreeSet<u64>,
+    unsynced: Vec<Op>,
     /// The commits of the last group, in the order of the log, whose fate is open.
     open: Vec<Op>,
     next_id: u64,
@@ -140,7 +146,7 @@ impl Trial {
                 false => [1024, 1536, 2048, 4096, 8192][chance.below(5) as usize],
             },
             spares: 1 + chance.below(8) as usize,
-            sync_each: true,
+            sync_each: seed % 2 == 0,
             resident_limit: match chance.below(3) {
                 // The mutant's events have no place in the log yet from which to be read back.
                 _ if mutant == Mutant::TakeBeforePut => 1 << 20,
@@ -161,6 +167,8 @@ impl Trial {
             chance,
             options,
             live: BTreeSet::new(),
+            durable: BTreeSet::new(),
+            unsynced: Vec::new(),
             open: Vec::new(),
             next_id: 0,
             held: Vec::new(),
@@ -199,7 +207,35 @@ impl Trial {
         }
         tally.partial += u64::from(happened > 0 && happened < open.len());
         self.live = expected;
+        // What a start does not know to be durable it writes again, and syncs.
+        self.synced();
         Ok(Some(store))
+    }
+
+    /// All that is committed has become durable.
+    fn synced(&mut self) {
+        self.durable.clone_from(&self.live);
+        self.unsynced.clear();
+    }
+
+    /// The first `count` open commits have returned.
+    fn committed(&mut self, count: usize) {
+        for op in self.open.drain(..count) {
+            op.apply(&mut self.live);
+            if !self.options.sync_each {
+                self.unsynced.push(op);
+            }
+        }
+    }
+
+    /// The power went, or a sync failed: what was not synced may have happened or not.
+    fn fall_back(&mut self) {
+        if !self.options.sync_each {
+            self.live.clone_from(&self.durable);
+            let open = std::mem::take(&mut self.open);
+            self.open = std::mem::take(&mut self.unsynced);
+            self.open.extend(open);
+        }
     }
 
     /// What is in the channel, by the offline reader.
@@ -356,9 +392,7 @@ impl Trial {
             .iter()
             .take_while(|ticket| !failures.contains_key(ticket))
             .count();
-        for op in self.open.drain(..acked) {
-            op.apply(&mut self.live);
-        }
+        self.committed(acked);
         if failures
             .values()
             .all(|error| matches!(error, StoreError::Refused(_)))
@@ -392,7 +426,7 @@ impl Trial {
             store.enqueue_take(ranges);
             let failures = store.write_group();
             if failures.is_empty() {
-                self.open.drain(..).for_each(|op| op.apply(&mut self.live));
+                self.committed(self.open.len());
             } else if failures
                 .values()
                 .all(|error| matches!(error, StoreError::Refused(_)))
@@ -401,13 +435,21 @@ impl Trial {
                 self.refused.extend(ids);
             }
         }
-        self.doing = "checkpoint";
-        self.excuse(store.checkpoint())?;
+        self.checkpoint(store)?;
         Ok(if self.disk.is_powered() && store.check().is_ok() {
             Ok(())
         } else {
             Err(Over)
         })
+    }
+
+    fn checkpoint(&mut self, store: &Store) -> Outcome<()> {
+        self.doing = "checkpoint";
+        let outcome = store.checkpoint();
+        if outcome.is_ok() && self.disk.is_powered() && store.check().is_ok() {
+            self.synced();
+        }
+        self.excuse(outcome)
     }
 
     /// A put of one event and its take, so that the log moves on while the channel stays empty and
@@ -458,10 +500,15 @@ impl Trial {
                 self.doing = "upkeep";
                 self.excuse(store.maintain())?;
             }
-            _ => {
-                self.doing = "checkpoint";
-                self.excuse(store.checkpoint())?;
+            10 if !self.options.sync_each => {
+                self.doing = "upkeep";
+                let outcome = store.sync();
+                if outcome.is_ok() && self.disk.is_powered() && store.check().is_ok() {
+                    self.synced();
+                }
+                self.excuse(outcome)?;
             }
+            _ => self.checkpoint(store)?,
         }
         Ok(if self.disk.is_powered() && store.check().is_ok() {
             Ok(())
@@ -523,6 +570,7 @@ impl Trial {
         } else if store.as_ref().is_some_and(|store| store.check().is_err()) {
             // The sync failed. The process ends, and sometimes the machine with it.
             tally.failed_syncs += 1;
+            self.fall_back();
             if self.chance.one_in(2) {
                 drop(store);
                 self.disk.kill_process();
@@ -538,7 +586,11 @@ impl Trial {
             if let Some(store) = store.take() {
                 self.doing = "close";
                 let with_checkpoint = self.chance.one_in(2);
-                self.excuse(store.close(with_checkpoint))?;
+                let outcome = store.close(with_checkpoint);
+                if outcome.is_ok() && self.disk.is_powered() {
+                    self.synced();
+                }
+                self.excuse(outcome)?;
             }
             self.disk.kill_process();
             return Ok(());
@@ -546,6 +598,7 @@ impl Trial {
         tally.cuts += 1;
         drop(store);
         self.disk.power_on();
+        self.fall_back();
         Ok(())
     }
 }
