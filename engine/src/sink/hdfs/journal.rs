@@ -6,18 +6,22 @@
 //!
 //! Format: a text file, one JSON array a line: `["+", in-use path, final path]` or
 //! `["-", in-use path]`. A line without its line feed was cut off by a crash and counts for nothing:
-//! the file it names was never made. A crossing-out that is lost costs one look at the file at the
-//! next start. The journal is rewritten at each start and when most of it is crossed out.
+//! the file it names was never made. Nor does the beginning of a line count that a full disk cut off
+//! and another line was written behind: that note failed too. (An append that fails is cut off the
+//! journal again; this is for one that could not be.) A crossing-out that is lost costs one look at
+//! the file at the next start. The journal is rewritten at each start and when most of it is crossed
+//! out.
 //!
 //! A lock on the file `<journal>.lock` beside it, held by the process, keeps a second one out.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
+use tracing::warn;
 
 /// Size beyond which a journal with few names in it is rewritten, bytes.
 const REWRITE_BEYOND: u64 = 1 << 20;
@@ -56,10 +60,16 @@ pub(super) enum JournalError {
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
+    /// Bytes of whole lines.
     size: u64,
+    /// Whether a part of a line may stand behind them.
+    torn: bool,
     /// In-use path → final path.
     entries: BTreeMap<String, String>,
     _lock: Flock<File>,
+    /// Bytes the disk still takes.
+    #[cfg(test)]
+    room: Option<usize>,
 }
 
 impl Journal {
@@ -88,22 +98,28 @@ impl Journal {
         .map_err(|_| JournalError::Locked {
             path: path.to_owned(),
         })?;
-        let text = match fs::read_to_string(path) {
+        let text = match fs::read(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(io("reading")(source)),
         };
-        let entries = read(&text).map_err(|line| JournalError::Malformed {
-            path: path.to_owned(),
-            line,
-        })?;
+        // A line may have been cut off within a character.
+        let entries =
+            read(&String::from_utf8_lossy(&text)).map_err(|line| JournalError::Malformed {
+                path: path.to_owned(),
+                line,
+            })?;
         let (file, size) = rewrite(path, &entries).map_err(io("writing"))?;
+        sync_directory(path).map_err(io("writing"))?;
         Ok(Self {
             path: path.to_owned(),
             file,
             size,
+            torn: false,
             entries,
             _lock: lock,
+            #[cfg(test)]
+            room: None,
         })
     }
 
@@ -116,10 +132,9 @@ impl Journal {
         self.entries.iter().map(entry).collect()
     }
 
-    /// Notes a file that is about to be made. Returns when the note is on disk.
+    /// Notes a file that is about to be made. Returns when the note is on disk. On an error the file
+    /// must not be made, and is not noted.
     pub(super) fn add(&mut self, entry: &Entry) -> Result<(), JournalError> {
-        self.entries
-            .insert(entry.in_use.clone(), entry.published.clone());
         let line = serde_json::json!(["+", entry.in_use, entry.published]).to_string();
         self.append(line)
             .and_then(|()| {
@@ -130,7 +145,10 @@ impl Journal {
                 what: "writing",
                 path: self.path.clone(),
                 source,
-            })
+            })?;
+        self.entries
+            .insert(entry.in_use.clone(), entry.published.clone());
+        Ok(())
     }
 
     /// Crosses a file out. Not synced: see the module's documentation.
@@ -139,9 +157,12 @@ impl Journal {
             return Ok(());
         }
         let written = if self.size > REWRITE_BEYOND && self.entries.len() < 1000 {
-            rewrite(&self.path, &self.entries).map(|(file, size)| {
+            rewrite(&self.path, &self.entries).and_then(|(file, size)| {
+                // The new one has the name now, whether or not that is durable yet.
                 self.file = file;
                 self.size = size;
+                self.torn = false;
+                sync_directory(&self.path)
             })
         } else {
             self.append(serde_json::json!(["-", in_use]).to_string())
@@ -153,10 +174,38 @@ impl Journal {
         })
     }
 
+    /// Adds a line, or nothing.
     fn append(&mut self, mut line: String) -> io::Result<()> {
         line.push('\n');
-        self.size += line.len() as u64;
-        self.file.write_all(line.as_bytes())
+        self.cut()?;
+        let written = self.write(line.as_bytes());
+        if written.is_ok() {
+            self.size += line.len() as u64;
+        } else {
+            self.torn = true;
+            // If it cannot be cut off now, it is before the next line.
+            let _ = self.cut();
+        }
+        written
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(room) = self.room.filter(|room| *room < line.len()) {
+            self.file.write_all(&line[..room])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write_all(line)
+    }
+
+    /// Cuts off what a failed append has left.
+    fn cut(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.size)?;
+            self.file.seek(SeekFrom::Start(self.size))?;
+            self.torn = false;
+        }
+        Ok(())
     }
 }
 
@@ -175,7 +224,7 @@ fn read(text: &str) -> Result<BTreeMap<String, String>, usize> {
         let Some(line) = line.strip_suffix('\n') else {
             break;
         };
-        let words: Vec<String> = serde_json::from_str(line).map_err(|_| index + 1)?;
+        let words = words(line).ok_or(index + 1)?;
         match words.as_slice() {
             [sign, in_use, published] if sign == "+" => {
                 entries.insert(in_use.clone(), published.clone());
@@ -189,7 +238,26 @@ fn read(text: &str) -> Result<BTreeMap<String, String>, usize> {
     Ok(entries)
 }
 
-/// Replaces the journal by one that holds `entries` alone. At any moment either is there, whole.
+/// What a line says; of one that begins with the part of another, what follows that part. In an entry
+/// no name can look like the beginning of one: its quotation marks would be escaped.
+fn words(line: &str) -> Option<Vec<String>> {
+    let parse = |text: &str| serde_json::from_str::<Vec<String>>(text).ok();
+    parse(line).or_else(|| {
+        let whole = ["[\"+\",", "[\"-\","]
+            .into_iter()
+            .filter_map(|begin| line.rfind(begin))
+            .max()
+            .and_then(|at| parse(&line[at..]))?;
+        warn!(
+            line,
+            "a part of a line in the journal of in-use files counts for nothing"
+        );
+        Some(whole)
+    })
+}
+
+/// Replaces the journal by one that holds `entries` alone. At any moment either is there, whole;
+/// which of them after a crash is certain after [`sync_directory`].
 fn rewrite(path: &Path, entries: &BTreeMap<String, String>) -> io::Result<(File, u64)> {
     let fresh = beside(path, "new");
     let mut text = String::new();
@@ -206,11 +274,16 @@ fn rewrite(path: &Path, entries: &BTreeMap<String, String>) -> io::Result<(File,
     crate::fs::count_sync();
     file.sync_all()?;
     fs::rename(&fresh, path)?;
+    Ok((file, text.len() as u64))
+}
+
+/// Makes it durable which file has the journal's name.
+fn sync_directory(path: &Path) -> io::Result<()> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         crate::fs::count_sync();
         File::open(dir)?.sync_all()?;
     }
-    Ok((file, text.len() as u64))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -258,6 +331,59 @@ mod tests {
         fs::write(&path, "[\"+\",\"/a.tmp\",\"/a\"]\nrubbish\n").unwrap();
         let error = Journal::open(&path).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
+    }
+
+    /// What a full disk left before appends that fail were cut off.
+    #[test]
+    fn a_line_joined_to_a_part_of_another_counts_and_the_part_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let whole = |n| serde_json::json!(["+", entry(n).in_use, entry(n).published]).to_string();
+        let crossed_out = serde_json::json!(["-", entry(0).in_use]).to_string();
+        let (part, next) = (whole(1), whole(2));
+        for cut in 0..=part.len() {
+            // Also two of them, in front of either kind.
+            let text = format!(
+                "{}\n{1}{1}{next}\n{1}{crossed_out}\n",
+                whole(0),
+                &part[..cut]
+            );
+            fs::write(&path, text).unwrap();
+            assert_eq!(Journal::open(&path).unwrap().entries(), [entry(2)], "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_line_cut_off_within_a_character_counts_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        fs::write(&path, b"[\"+\",\"/a.tmp\",\"/a\"]\n[\"+\",\"/\xc3").unwrap();
+        assert_eq!(Journal::open(&path).unwrap().entries().len(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.add(&entry(1)).unwrap();
+        for room in 0..30 {
+            journal.room = Some(room);
+            assert!(journal.add(&entry(2)).is_err());
+            assert_eq!(journal.entries(), [entry(1)]);
+            journal.room = None;
+            journal.add(&entry(3)).unwrap();
+            journal.room = Some(room.min(5));
+            assert!(journal.remove(&entry(3).in_use).is_err());
+            journal.room = None;
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.ends_with('\n') && text.lines().all(|line| words(line).is_some()));
+            assert!(!text.contains("/2.tmp"), "{text}");
+        }
+        drop(journal);
+        // The crossing-out did not get there: the file is looked at once more.
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.entries(), [entry(1), entry(3)]);
     }
 
     #[test]
