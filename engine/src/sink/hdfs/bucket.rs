@@ -6,7 +6,10 @@
 //! closed if it was full.
 //!
 //! `rollInterval` (from a file's first event), `idleTimeout` (from its last) and `maxOpenFiles`
-//! (least recently used) close a file and forget the bucket. As in Flume they are off at 0.
+//! (least recently used) close a file and forget the bucket. As in Flume they are off at 0. What was
+//! opened ahead for a bucket that gets no more events is removed after 30 s, or `rollInterval` if that
+//! is shorter: else every hour, or minute, of the path would keep an empty file, and its lease, for
+//! good.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -184,18 +187,25 @@ impl Buckets {
 
     /// Closes what its timers say is over. Not to be called within a transaction.
     pub(super) fn tick(&mut self, now: Instant) {
-        let idle = self.shared.settings.idle_timeout;
+        let settings = &self.shared.settings;
+        let (idle, limit) = (settings.idle_timeout, settings.ahead_limit);
         let over: Vec<Key> = self
             .buckets
             .iter()
             .filter(|(key, bucket)| {
                 let waiting = now.saturating_duration_since(bucket.last_event);
-                self.is_due(key, now) || idle.is_some_and(|idle| waiting >= idle)
+                let unused = bucket.open.is_none() && waiting >= limit;
+                self.is_due(key, now) || idle.is_some_and(|idle| waiting >= idle) || unused
             })
             .map(|(key, _)| key.clone())
             .collect();
         for key in over {
             self.forget(&key);
+        }
+        for bucket in self.buckets.values_mut() {
+            if now.saturating_duration_since(bucket.last_event) >= limit {
+                discard(&self.shared, &self.workers, bucket.ahead.drain(..));
+            }
         }
         self.closing.clear();
     }
@@ -268,16 +278,8 @@ impl Buckets {
     /// Closes the file of a bucket, and removes those that were opened ahead.
     fn forget(&mut self, key: &Key) {
         self.roll(key);
-        let Some(bucket) = self.buckets.remove(key) else {
-            return;
-        };
-        for answer in bucket.ahead {
-            let shared = Arc::clone(&self.shared);
-            self.workers.run(move || {
-                if let Ok(Ok(file)) = answer.recv() {
-                    shared.discard(file);
-                }
-            });
+        if let Some(bucket) = self.buckets.remove(key) {
+            discard(&self.shared, &self.workers, bucket.ahead);
         }
     }
 
@@ -316,6 +318,22 @@ impl Buckets {
                 }
             });
         }
+    }
+}
+
+/// Has workers remove files that were opened ahead.
+fn discard(
+    shared: &Arc<Shared>,
+    workers: &Workers,
+    ahead: impl IntoIterator<Item = Answer<OpenFile>>,
+) {
+    for answer in ahead {
+        let shared = Arc::clone(shared);
+        workers.run(move || {
+            if let Ok(Ok(file)) = answer.recv() {
+                shared.discard(file);
+            }
+        });
     }
 }
 

@@ -16,6 +16,9 @@ const LONGEST_CALL: Duration = Duration::from_secs(600);
 /// Pause after a first failure, of a transaction or of a recovery; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long a file that was opened ahead waits for an event at most.
+const AHEAD_LIMIT: Duration = Duration::from_secs(30);
+
 /// Settings that all threads need.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -31,6 +34,8 @@ pub(super) struct Settings {
     pub(super) retry_interval: Duration,
     /// 0 for no limit.
     pub(super) close_tries: u32,
+    /// How long a file that was opened ahead waits for an event.
+    pub(super) ahead_limit: Duration,
     /// The pause after a first failure.
     pub(super) first_pause: Duration,
     pub(super) workers: usize,
@@ -84,6 +89,7 @@ impl All {
         let tries: i64 = ctx.number("hdfs.closeTries", 0)?;
         let call = ctx.millis("hdfs.callTimeout", 30_000)?;
         let no_suffix = ctx.flag("hdfs.emptyInUseSuffix", false);
+        let roll_interval = seconds("hdfs.rollInterval", 30)?;
         let settings = Settings {
             file_suffix: suffix.to_owned(),
             in_use_prefix: ctx.text_or("hdfs.inUsePrefix", "").to_owned(),
@@ -93,7 +99,7 @@ impl All {
                 ctx.text_or("hdfs.inUseSuffix", ".tmp")
             }
             .to_owned(),
-            roll_interval: seconds("hdfs.rollInterval", 30)?,
+            roll_interval,
             roll_size: above_zero("hdfs.rollSize", 1024)?,
             roll_count: above_zero("hdfs.rollCount", 10)?,
             idle_timeout: seconds("hdfs.idleTimeout", 0)?,
@@ -105,6 +111,7 @@ impl All {
             } else {
                 u32::try_from(tries).unwrap_or(0)
             },
+            ahead_limit: roll_interval.map_or(AHEAD_LIMIT, |interval| interval.min(AHEAD_LIMIT)),
             first_pause: FIRST_PAUSE,
             workers: ctx.number("hdfs.threadsPoolSize", 10)?,
             codec,

@@ -199,6 +199,55 @@ fn timers_close_files() {
     }
 }
 
+/// A bucket that gets no more events, like an hour that has passed, keeps nothing in HDFS.
+#[test]
+fn what_was_opened_ahead_does_not_outlive_its_bucket() {
+    let hdfs = FakeHdfs::default();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let settings = "hdfs.path = /d/%{host}\nhdfs.rollCount = 10";
+    let mut sink = sink_with(&hdfs, &dir, settings, |all| {
+        all.settings.ahead_limit = Duration::from_millis(50);
+    });
+    sink.open().unwrap();
+    let bench = Bench::new();
+    let mut rig = Rig {
+        hdfs,
+        bench,
+        sink,
+        dir,
+    };
+    // The eighth of ten events has the next file opened.
+    for (host, events) in [("a", 10), ("b", 10), ("c", 8)] {
+        for _ in 0..events {
+            put(&rig.bench.channel, &[("host", host)], "x");
+        }
+        rig.bench.drain(&mut rig.sink);
+    }
+    let journal = journal_of(&rig.dir);
+    wait_for("three files removed and two published", || {
+        let text = std::fs::read_to_string(&journal).unwrap();
+        text.matches("[\"+\"").count() == 6 && text.matches("[\"-\"").count() == 5
+    });
+    let in_use: Vec<_> = rig
+        .hdfs
+        .paths()
+        .into_iter()
+        .filter(|path| path.ends_with(".tmp"))
+        .collect();
+    assert!(
+        matches!(in_use.as_slice(), [path] if path.starts_with("/d/c/")),
+        "{in_use:?}"
+    );
+    // Buckets that were forgotten, and one that lost its next file, go on.
+    for host in ["a", "c", "c", "c"] {
+        put(&rig.bench.channel, &[("host", host)], "x");
+    }
+    rig.bench.drain(&mut rig.sink);
+    let mut sizes: Vec<_> = lines(&rig.finish()).iter().map(Vec::len).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 1, 10, 10, 10]);
+}
+
 /// Each call fails once, refused or unanswered, early or later: no committed event is lost, nothing
 /// stays in use, nothing is renamed before it is closed.
 #[test]
