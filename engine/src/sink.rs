@@ -85,7 +85,8 @@ pub trait Sink: Send + Debug {
     /// Moves up to one batch from the channel to the store.
     ///
     /// # Errors
-    /// What went wrong; the runner logs it and waits 5 seconds before the next call. A sink that
+    /// What went wrong; the runner logs it and waits before the next call, 1 s at first, 5 s after
+    /// ten errors in a row ([`sink_processor::default`](crate::sink_processor::default)). A sink that
     /// knows a better time waits itself ([`Stop::wait`]) and answers [`Status::Ready`] to be called
     /// again at once.
     fn process(&mut self, feed: &Feed<'_>) -> Result<Status, BoxError>;

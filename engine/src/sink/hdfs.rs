@@ -37,7 +37,7 @@
 //! **How it fails.** Any error rolls the transaction back. The file concerned goes to recovery (module `recovery`), the
 //! events to a new file, at once at first, then after 0.2 s, 0.4 s, … 5 s. Events that the failed file
 //! has got already are then there twice: delivery is at least once. A call that hangs when the agent
-//! is told to stop ends with `hdfs.callTimeout`; closing takes no more than 8 s from then.
+//! is told to stop ends with `hdfs.callTimeout`, or with the agent; closing takes no more than 4 s.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -77,8 +77,9 @@ use shared::{Key, Shared};
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long the end of the sink may take: to close its files, and to wait for those that are being
-/// recovered. The next start goes on with what is left.
-const END_LIMIT: Duration = Duration::from_secs(8);
+/// recovered. Less than the agent's [`GRACE`](crate::agent::GRACE), so that the sink itself says what
+/// is left. The next start goes on with it.
+const END_LIMIT: Duration = Duration::from_secs(4);
 
 const NOT_NEEDED: &str = "Not needed: a pool is shared by all timers.";
 const NO_KERBEROS: &str = "Only simple authentication is offered.";
