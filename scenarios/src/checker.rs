@@ -174,6 +174,8 @@ pub struct Evidence<'a> {
     pub steady: Histograms,
     /// Latencies inside of fault windows.
     pub during: Histograms,
+    /// Slip of everything that was issued, in `steady` or not, inside a fault window or not.
+    pub slip: Latency,
     /// When the store could not be read: from, to, why.
     pub blind: Vec<(i64, i64, String)>,
 }
@@ -253,3 +255,6 @@ pub fn check_all(evidence: &Evidence<'_>) -> Vec<record::Checker> {
 
 pub use enough_evidence::{unexplained_blindness, void};
 pub use objectives::judge as judge_objectives;
+
+#[cfg(test)]
+mod tests;

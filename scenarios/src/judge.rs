@@ -80,6 +80,7 @@ pub fn judge(root: &Path, scenario: &Scenario) -> Result<RunRecord, String> {
         strikes,
         steady: std::mem::take(&mut samples.steady),
         during: std::mem::take(&mut samples.during),
+        slip: std::mem::take(&mut samples.slip),
         blind: std::mem::take(&mut samples.blind),
     };
     let record = Assembly {

@@ -283,9 +283,6 @@ impl Run<'_> {
                 error: format!("the journal could not be closed: {error}"),
             });
         }
-        self.history().note(Entry::Wall {
-            clock: jiff::Timestamp::now().to_string(),
-        });
         if let Err(error) = self.history().close() {
             self.progress
                 .say(&format!("the history could not be written: {error}"));

@@ -1,7 +1,8 @@
 //! `liveness`: the system works again once everything is healed.
 //!
-//! It must have become ready, must not have ended on its own, and must deliver the probe, one fresh
-//! event sent after the drain.
+//! It must have become ready, must not have ended on its own, must deliver the probe, one fresh event
+//! sent after the drain, and must end within its driver's limit when it is asked to (SIGTERM). The last
+//! is not held against it where the run was interrupted.
 
 use flume_bench_reports::verdict::Verdict;
 
@@ -15,7 +16,7 @@ pub(super) static CHECKER: Checker = Checker {
 };
 
 fn check(evidence: &Evidence<'_>) -> Finding {
-    let expected = "ready, alive, and the probe stored".to_owned();
+    let expected = "ready, alive, the probe stored, and an end when asked".to_owned();
     let finding = |verdict, reason: String, seen: &str| Finding {
         verdict,
         reason,
@@ -35,6 +36,18 @@ fn check(evidence: &Evidence<'_>) -> Finding {
                             .unwrap_or("")
                     ),
                     "never ready",
+                );
+            }
+            Entry::HadToBeKilled { role, limit_us }
+                if role == "agent" && !evidence.interrupted() =>
+            {
+                return finding(
+                    Verdict::Fail,
+                    format!(
+                        "The agent did not end within {:.1} s of SIGTERM, and had to be killed.",
+                        *limit_us as f64 / 1e6
+                    ),
+                    "killed at the stop",
                 );
             }
             Entry::Ended {

@@ -176,6 +176,8 @@ pub(super) struct Samples {
     producers: u16,
     pub(super) steady: Histograms,
     pub(super) during: Histograms,
+    /// Slip of everything issued.
+    pub(super) slip: Latency,
     pub(super) by_phase: Vec<(String, Histograms)>,
     pub(super) by_strike: Vec<(String, Histograms)>,
     pub(super) blind: Vec<(i64, i64, String)>,
@@ -213,6 +215,7 @@ impl Samples {
             producers,
             steady: Histograms::default(),
             during: Histograms::default(),
+            slip: Latency::new(),
             by_phase,
             by_strike,
             blind: Vec::new(),
@@ -357,6 +360,8 @@ impl Visitor for Samples {
                 self.first_sent
                     .map_or(sent.first_byte, |first| first.min(sent.first_byte)),
             );
+            self.slip
+                .record(sent.released - sent.batch.intended, sent.batch.count.into());
             self.record(
                 Measure::Slip,
                 sent.batch.intended,

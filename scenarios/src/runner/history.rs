@@ -65,6 +65,13 @@ pub enum Entry {
         /// Whether the run had asked for it (stop, or a fault).
         wanted: bool,
     },
+    /// A process did not end within its limit after it was asked to, and was killed.
+    HadToBeKilled {
+        /// Its role.
+        role: String,
+        /// The limit, µs.
+        limit_us: i64,
+    },
     /// What the agent has used since it was started, at the begin or the end of a window.
     Used {
         /// `steady`, `load_end` or `drained`: what begins or ended here.
@@ -229,6 +236,8 @@ pub enum Drain {
 #[derive(Debug)]
 struct State {
     file: File,
+    /// Why a line could not be written, the first time.
+    failed: Option<String>,
     t0: Option<Instant>,
     early: Vec<(Instant, Entry)>,
 }
@@ -242,13 +251,16 @@ impl History {
     pub fn create(path: &Path) -> io::Result<Self> {
         Ok(Self(Arc::new(Mutex::new(State {
             file: File::create(path)?,
+            failed: None,
             t0: None,
             early: Vec::new(),
         }))))
     }
 
-    /// Notes what happens now. A line that cannot be written is said on standard error once the
-    /// run ends; the journal, not the history, carries the events.
+    /// Notes what happens now. Where a line cannot be written, the run goes on, and [`close`] says so:
+    /// what happened then may be what the verdict hangs on.
+    ///
+    /// [`close`]: Self::close
     pub fn note(&self, entry: Entry) {
         self.note_at(Instant::now(), entry);
     }
@@ -258,45 +270,64 @@ impl History {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match state.t0 {
             None => state.early.push((at, entry)),
-            Some(t0) => {
-                let _ = write(&mut state.file, t0, at, entry);
-            }
+            Some(t0) => state.write(t0, at, entry),
         }
     }
 
     /// Sets t0 and writes what was noted before.
-    pub fn set_t0(&self, t0: Instant) -> io::Result<()> {
+    pub fn set_t0(&self, t0: Instant) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.t0.is_none() {
             state.t0 = Some(t0);
             for (at, entry) in std::mem::take(&mut state.early) {
-                write(&mut state.file, t0, at, entry)?;
+                state.write(t0, at, entry);
             }
         }
-        Ok(())
     }
 
-    /// Closes this history and goes on in another file, with a t0 of its own that is not known yet:
-    /// the next round of a soak. Clones follow.
+    /// Goes on in another file, with a t0 of its own that is not known yet: the next round of a soak.
+    /// Clones follow. The present file is to be closed before.
     pub fn turn(&self, path: &Path) -> io::Result<()> {
-        self.close()?;
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State {
             file: File::create(path)?,
+            failed: None,
             t0: None,
             early: Vec::new(),
         };
         Ok(())
     }
 
-    /// Writes everything to the disk; a run that never came to t0 takes this instant for it.
+    /// Notes the wall clock, which is the mark of the end, and writes everything to the disk; a run
+    /// that never came to t0 takes this instant for it.
+    ///
+    /// # Errors
+    /// The first line that could not be written in the whole run, or the sync. The history itself
+    /// says so too, if it can be written by now.
     pub fn close(&self) -> io::Result<()> {
-        self.set_t0(Instant::now())?;
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .file
-            .sync_all()
+        self.set_t0(Instant::now());
+        self.note(Entry::Wall {
+            clock: jiff::Timestamp::now().to_string(),
+        });
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = state.failed.clone() {
+            let t0 = state.t0.unwrap_or_else(Instant::now);
+            let failed = Entry::HarnessFailed {
+                error: format!("a line of the history could not be written: {error}"),
+            };
+            state.write(t0, Instant::now(), failed);
+            let _ = state.file.sync_all();
+            return Err(io::Error::other(error));
+        }
+        state.file.sync_all()
+    }
+}
+
+impl State {
+    fn write(&mut self, t0: Instant, at: Instant, entry: Entry) {
+        if let Err(error) = write(&mut self.file, t0, at, entry) {
+            self.failed.get_or_insert_with(|| error.to_string());
+        }
     }
 }
 
@@ -310,7 +341,8 @@ fn write(file: &mut File, t0: Instant, at: Instant, entry: Entry) -> io::Result<
     file.write_all(&text)
 }
 
-/// Reads a history back. A last line that was cut off is left out; `true` says that it was.
+/// Reads a history back, and whether it was cut off: a last line that was is left out, and without
+/// its second reading of the wall clock, which is the mark of the end, lines may be missing.
 pub fn read(path: &Path) -> io::Result<(Vec<Line>, bool)> {
     let text = std::fs::read_to_string(path)?;
     let mut lines = Vec::new();
@@ -329,7 +361,11 @@ pub fn read(path: &Path) -> io::Result<(Vec<Line>, bool)> {
             }
         }
     }
-    Ok((lines, false))
+    let clocks = lines
+        .iter()
+        .filter(|line: &&Line| matches!(line.entry, Entry::Wall { .. }));
+    let ended = clocks.count() >= 2;
+    Ok((lines, !ended))
 }
 
 #[cfg(test)]
@@ -342,6 +378,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history.jsonl");
         let history = History::create(&path).unwrap();
+        history.note(Entry::Wall {
+            clock: String::new(),
+        });
         let early = Instant::now();
         history.note_at(
             early,
@@ -349,24 +388,20 @@ mod tests {
                 name: "prepare".into(),
             },
         );
-        history.set_t0(early + Duration::from_millis(5)).unwrap();
+        history.set_t0(early + Duration::from_millis(5));
         history.note_at(
             early + Duration::from_millis(7),
             Entry::Note { text: "x".into() },
         );
         history.close().unwrap();
         let (lines, torn) = read(&path).unwrap();
-        assert_eq!((lines[0].at_us, lines[1].at_us, torn), (-5000, 2000, false));
-        let next = directory.path().join("next.jsonl");
-        let follows = history.clone();
-        history.turn(&next).unwrap();
-        follows.note(Entry::Note { text: "y".into() });
-        history.close().unwrap();
-        let (lines, torn) = read(&next).unwrap();
-        assert!(
-            lines.len() == 1 && lines[0].at_us <= 0 && !torn,
-            "{lines:?}"
-        );
+        assert_eq!((lines[1].at_us, lines[2].at_us, torn), (-5000, 2000, false));
+        // Cut off between two lines, it misses its end all the same.
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let cut: Vec<&str> = whole.lines().take(3).collect();
+        std::fs::write(&path, cut.join("\n") + "\n").unwrap();
+        assert!(read(&path).unwrap().1);
+        std::fs::write(&path, whole).unwrap();
         std::fs::write(
             &path,
             std::fs::read_to_string(&path)
@@ -376,5 +411,41 @@ mod tests {
         )
         .unwrap();
         assert!(read(&path).unwrap().1);
+    }
+
+    #[test]
+    fn a_history_goes_on_in_another_file_with_a_t0_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["one.jsonl", "next.jsonl"].map(|name| directory.path().join(name));
+        let history = History::create(&paths[0]).unwrap();
+        let begin = || {
+            history.note(Entry::Wall {
+                clock: String::new(),
+            });
+        };
+        begin();
+        let follows = history.clone();
+        history.close().unwrap();
+        history.turn(&paths[1]).unwrap();
+        begin();
+        follows.note(Entry::Note { text: "y".into() });
+        history.close().unwrap();
+        for (path, lines_there) in paths.iter().zip([2, 3]) {
+            let (lines, torn) = read(path).unwrap();
+            assert_eq!((lines.len(), torn), (lines_there, false), "{lines:?}");
+            assert!(lines.iter().all(|line| line.at_us <= 0), "{lines:?}");
+        }
+    }
+
+    /// `/dev/full` takes nothing.
+    #[test]
+    fn a_line_that_cannot_be_written_is_told_at_the_end() {
+        let history = History::create(Path::new("/dev/full")).unwrap();
+        history.set_t0(Instant::now());
+        history.note(Entry::NotStruck {
+            index: 0,
+            why: "x".into(),
+        });
+        assert!(history.close().is_err());
     }
 }

@@ -162,9 +162,7 @@ pub(super) fn run(
         None => Instant::now() + Duration::from_millis(50),
     };
     run.clock.set_t0(t0);
-    run.history()
-        .set_t0(t0)
-        .map_err(|error| error.to_string())?;
+    run.history().set_t0(t0);
     let observer: Arc<dyn Observer> = Arc::clone(&run.account) as Arc<dyn Observer>;
     let receiver = match receiver {
         Some(mut receiver) => {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use flume_bench_loadgen::account::Account;
 
-use super::history::Entry;
+use super::history::{Entry, History};
 use super::progress::Progress;
 use super::sampler::Observed;
 use super::world::World;
@@ -23,6 +23,7 @@ use crate::text::show_duration;
 #[derive(Debug)]
 pub(super) struct Strikes {
     stop: Arc<AtomicBool>,
+    history: History,
     threads: Vec<JoinHandle<Option<Instant>>>,
 }
 
@@ -55,6 +56,7 @@ impl Strikes {
         steady: Instant,
     ) -> Result<Self, String> {
         let stop = Arc::new(AtomicBool::new(false));
+        let history = world.history().clone();
         let mut threads = Vec::new();
         for plan in &scenario.faults {
             let striker = Striker {
@@ -81,17 +83,30 @@ impl Strikes {
                     .map_err(|error| error.to_string())?,
             );
         }
-        Ok(Self { stop, threads })
+        Ok(Self {
+            stop,
+            history,
+            threads,
+        })
     }
 
     /// Ends what has not struck yet, waits until everything is healed, and says when the last heal
-    /// was.
+    /// was. A thread that panicked is a failure of the harness: nobody knows whether its fault struck.
     pub(super) fn finish(&mut self) -> Option<Instant> {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads
-            .drain(..)
-            .filter_map(|thread| thread.join().ok().flatten())
-            .max()
+        let mut last = None;
+        for thread in self.threads.drain(..) {
+            let name = thread.thread().name().unwrap_or("a fault").to_owned();
+            match thread.join() {
+                Ok(healed) => last = last.max(healed),
+                Err(_) => self.history.note(Entry::HarnessFailed {
+                    error: format!(
+                        "the thread of {name} panicked; this is a defect of flume-bench"
+                    ),
+                }),
+            }
+        }
+        last
     }
 }
 
@@ -252,5 +267,32 @@ impl Striker {
             let left = until.saturating_duration_since(Instant::now());
             std::thread::sleep(left.min(Duration::from_millis(10)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::history;
+
+    #[test]
+    fn a_striker_that_panics_is_a_failure_of_the_harness() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history.jsonl");
+        let history = History::create(&path).unwrap();
+        let thread = std::thread::Builder::new()
+            .name("fault-1".into())
+            .spawn(|| -> Option<Instant> { panic!("on purpose") })
+            .unwrap();
+        let mut strikes = Strikes {
+            stop: Arc::default(),
+            history: history.clone(),
+            threads: vec![thread],
+        };
+        assert_eq!(strikes.finish(), None);
+        history.close().unwrap();
+        let (lines, _) = history::read(&path).unwrap();
+        let failed = |line: &history::Line| matches!(&line.entry, Entry::HarnessFailed { error } if error.contains("fault-1"));
+        assert!(lines.iter().any(failed), "{lines:?}");
     }
 }

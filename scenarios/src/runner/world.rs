@@ -307,20 +307,30 @@ impl World {
         unwanted
     }
 
-    /// Asks a process to end, kills it after the limit, and waits. How it ended.
+    /// Asks a process to end, kills it after the limit, and waits. How it ended. One that had ended
+    /// before it was asked has ended on its own; that it had to be killed is noted.
     pub fn stop(&self, role: &str, limit: Duration) -> Result<Option<String>, String> {
+        self.note_ends();
         self.expect_end(role);
         let Some(process) = self.process(role) else {
             return Ok(None);
         };
+        let ran = process.alive();
         let _ = process.signal_group(Signal::SIGCONT);
         let ended = process.stop(limit).map_err(|error| error.to_string())?;
         self.note_ends();
+        if ran && ended.is_none_or(|ended| ended.exit == Exit::Signal(9)) {
+            self.history.note(Entry::HadToBeKilled {
+                role: role.to_owned(),
+                limit_us: limit.as_micros() as i64,
+            });
+        }
         Ok(ended.map(|ended| ended.exit.to_string()))
     }
 
     /// Ends everything that was started. What could not be ended, a line each.
     pub fn end_all(&self) -> Vec<String> {
+        self.note_ends();
         for (role, _) in self.roles() {
             self.expect_end(&role);
         }
@@ -419,4 +429,67 @@ fn last_lines(log: &Path) -> String {
         .rev()
         .map(|line| format!("\n      {}", line.chars().take(300).collect::<String>()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::history;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Starts a shell script as the agent, waits for `until`, stops it, and hands back the history.
+    fn stopped(script: &str, limit: Duration, until: impl Fn(&Process) -> bool) -> Vec<Entry> {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(directory.path(), "x", 1).unwrap();
+        let path = dir.path("history.jsonl");
+        let history = History::create(&path).unwrap();
+        let world = World::new(dir, history.clone(), 1, Arc::default()).unwrap();
+        let log = directory.path().join("agent.log");
+        let said = log.clone();
+        let ready = Ready::when(LONG, move || log_contains(&said, 0, "up"));
+        let spawn = Spawn::new("agent", ["sh", "-c", script], log);
+        world.start(spawn, ready).unwrap();
+        let deadline = Instant::now() + LONG;
+        let process = world.process("agent").unwrap();
+        while !until(&process) {
+            assert!(Instant::now() < deadline, "{script}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        world.stop("agent", limit).unwrap();
+        world.end_all();
+        history.close().unwrap();
+        let (lines, _) = history::read(&path).unwrap();
+        lines.into_iter().map(|line| line.entry).collect()
+    }
+
+    #[test]
+    fn an_end_before_the_stop_is_nobodys_wish() {
+        let script = "echo up; exit 77";
+        let entries = stopped(script, LONG, |process| !process.alive());
+        let ended = entries.iter().find_map(|entry| match entry {
+            Entry::Ended { exit, wanted, .. } => Some((exit.as_str(), *wanted)),
+            _ => None,
+        });
+        assert_eq!(ended, Some(("exit code 77", false)), "{entries:?}");
+        let killed = |entry: &Entry| matches!(entry, Entry::HadToBeKilled { .. });
+        assert!(!entries.iter().any(killed), "{entries:?}");
+    }
+
+    #[test]
+    fn an_agent_that_heeds_no_sigterm_is_told_from_one_that_ends() {
+        let killed = |entries: &[Entry]| {
+            entries
+                .iter()
+                .any(|entry| matches!(entry, Entry::HadToBeKilled { role, .. } if role == "agent"))
+        };
+        let deaf = "trap '' TERM; echo up; while :; do sleep 0.05; done";
+        let entries = stopped(deaf, Duration::from_millis(300), |_| true);
+        assert!(killed(&entries), "{entries:?}");
+        let good = "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done";
+        let entries = stopped(good, LONG, |_| true);
+        assert!(!killed(&entries), "{entries:?}");
+        let wanted = |entry: &Entry| matches!(entry, Entry::Ended { wanted: true, .. });
+        assert!(entries.iter().any(wanted), "{entries:?}");
+    }
 }

@@ -1,0 +1,202 @@
+//! Checkers on evidence made by hand: each test plants one thing, and the rest is in order.
+
+use std::path::Path;
+
+use super::*;
+
+const SCENARIO: &str = r#"seed = 7
+[sut]
+driver = "decoy"
+[load]
+into = "netcat"
+rate = "1000/s"
+[store]
+kind = "files"
+[phases]
+steady = "10s"
+[[fault]]
+kind = "kill"
+target = "agent"
+at = "2s"
+for = "1s"
+[objectives]
+stored_response_p99 = "2s"
+drained_within = "5s"
+"#;
+
+fn scenario(changes: &[(&str, &str)]) -> Scenario {
+    let mut text = SCENARIO.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    crate::scenario::load_text(Path::new("x.toml"), &text).unwrap()
+}
+
+fn histogram(micros: i64, count: u64) -> Latency {
+    let mut histogram = Latency::new();
+    histogram.record(micros, count);
+    histogram
+}
+
+fn line(at_us: i64, entry: Entry) -> Line {
+    Line { at_us, entry }
+}
+
+/// The history of a run in which everything went well.
+fn history() -> Vec<Line> {
+    vec![
+        line(
+            11_000_000,
+            Entry::Drained {
+                outcome: Drain::Complete,
+                missing: 0,
+                last_stored_us: Some(10_100_000),
+                took_us: Some(100_000),
+            },
+        ),
+        line(
+            11_500_000,
+            Entry::Probe {
+                stored: true,
+                took_us: Some(1_000),
+                error: None,
+            },
+        ),
+        line(
+            12_000_000,
+            Entry::FinalScan {
+                number: 1,
+                error: None,
+            },
+        ),
+    ]
+}
+
+/// 10,000 events, all of them stored, through one kill.
+fn evidence<'a>(scenario: &'a Scenario, history: &'a [Line]) -> Evidence<'a> {
+    let mut steady = Histograms::default();
+    steady.0[Measure::StoredResponse as usize] = histogram(50_000, 9_000);
+    steady.0[Measure::Slip as usize] = histogram(100, 9_000);
+    Evidence {
+        scenario,
+        totals: Totals {
+            planned: 10_000,
+            issued: 10_000,
+            acked: Some(10_000),
+            refused: Some(0),
+            unknown: Some(0),
+            owed: 10_000,
+            stored: 10_000,
+            published: 10_000,
+            recovered: Some(0),
+            ..Totals::default()
+        },
+        owing: Owing::Acked,
+        history,
+        whole: true,
+        strikes: vec![Strike {
+            name: "kill-1".into(),
+            index: 0,
+            injected: 2_000_000,
+            healed: Some(3_000_000),
+            witness: Some(("exit".into(), "signal 9".into(), 2_000_100)),
+            in_flight: 10,
+            failed: None,
+            first_stored: Some(3_100_000),
+            drained: Some(3_200_000),
+        }],
+        steady,
+        during: Histograms::default(),
+        slip: histogram(100, 10_000),
+        blind: Vec::new(),
+    }
+}
+
+/// The verdict and the reason of one checker.
+fn judged(evidence: &Evidence<'_>, name: &str) -> (Verdict, String) {
+    let all = check_all(evidence);
+    let one = all.into_iter().find(|checker| checker.name == name);
+    one.map(|checker| (checker.verdict, checker.reason))
+        .unwrap()
+}
+
+#[test]
+fn a_run_in_order_passes_every_checker() {
+    let (scenario, history) = (scenario(&[]), history());
+    for checker in check_all(&evidence(&scenario, &history)) {
+        assert_eq!(checker.verdict, Verdict::Pass, "{checker:?}");
+    }
+}
+
+#[test]
+fn an_agent_that_ends_after_the_drain_or_must_be_killed_fails() {
+    let scenario = scenario(&[]);
+    let with = |entry| {
+        let mut history = history();
+        history.push(line(11_600_000, entry));
+        judged(&evidence(&scenario, &history), "liveness")
+    };
+    let (verdict, reason) = with(Entry::Ended {
+        role: "agent".into(),
+        pid: 7,
+        exit: "exit code 77".into(),
+        wanted: false,
+    });
+    assert_eq!(verdict, Verdict::Fail);
+    assert!(reason.contains("exit code 77"), "{reason}");
+    let killed = |role: &str| {
+        with(Entry::HadToBeKilled {
+            role: role.into(),
+            limit_us: 5_000_000,
+        })
+    };
+    assert_eq!(killed("agent").0, Verdict::Fail);
+    assert!(killed("agent").1.contains("5.0 s"), "{:?}", killed("agent"));
+    assert_eq!(killed("namenode").0, Verdict::Pass);
+}
+
+#[test]
+fn slip_is_judged_over_the_whole_load_and_too_few_samples_are_a_doubt() {
+    let (scenario, history) = (scenario(&[]), history());
+    let with = |steady: Latency, all: Latency| {
+        let mut evidence = evidence(&scenario, &history);
+        evidence.steady.0[Measure::Slip as usize] = steady;
+        evidence.slip = all;
+        judged(&evidence, "enough_evidence")
+    };
+    let mut late = histogram(100, 9_000);
+    late.record(900_000, 1_000);
+    let (verdict, reason) = with(histogram(100, 900), late);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("could not keep its schedule"), "{reason}");
+    let (verdict, reason) = with(histogram(100, 900), histogram(100, 999));
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("needs 1,000 samples"), "{reason}");
+    assert_eq!(
+        with(histogram(100, 900), histogram(100, 1_000)).0,
+        Verdict::Pass
+    );
+}
+
+#[test]
+fn a_fault_without_any_outcome_is_a_doubt() {
+    let (scenario, mut history) = (scenario(&[]), history());
+    let void = |history: &[Line]| {
+        let mut evidence = evidence(&scenario, history);
+        evidence.strikes.clear();
+        judged(&evidence, "enough_evidence")
+    };
+    let (verdict, reason) = void(&history);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("kill-1 never struck"), "{reason}");
+    history.push(line(
+        10_000_000,
+        Entry::NotStruck {
+            index: 0,
+            why: "the run ended before".into(),
+        },
+    ));
+    let (_, reason) = void(&history);
+    assert!(reason.contains("the run ended before"), "{reason}");
+}
