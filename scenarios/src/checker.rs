@@ -8,6 +8,7 @@ mod conservation;
 mod corruption;
 mod duplicates;
 mod enough_evidence;
+mod kept_up;
 mod liveness;
 mod objectives;
 mod order;
@@ -89,6 +90,7 @@ pub static CHECKERS: &[&Checker] = &[
     &corruption::CHECKER,
     &duplicates::CHECKER,
     &enough_evidence::CHECKER,
+    &kept_up::CHECKER,
     &liveness::CHECKER,
     &objectives::CHECKER,
     &order::CHECKER,
@@ -118,6 +120,8 @@ pub struct Strike {
     pub drained: Option<i64>,
     /// Events due by the heal and first stored after it.
     pub backlog: u64,
+    /// The last look at the store before that: it was not all stored yet.
+    pub not_drained: Option<i64>,
 }
 
 impl Strike {
@@ -155,6 +159,17 @@ impl Histograms {
     }
 }
 
+/// The events that are due in one scope, with or without a sample.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    /// Events issued.
+    pub issued: u64,
+    /// The least that `stored_response` may have been: up to the last look without the event.
+    pub stored_at_least: Latency,
+    /// The same of `published_response`.
+    pub published_at_least: Latency,
+}
+
 /// All that a checker may look at.
 #[derive(Debug)]
 pub struct Evidence<'a> {
@@ -174,6 +189,10 @@ pub struct Evidence<'a> {
     pub steady: Histograms,
     /// Latencies inside of fault windows.
     pub during: Histograms,
+    /// What was due in `steady`, outside of every fault window.
+    pub due_steady: Due,
+    /// What was due inside of fault windows.
+    pub due_during: Due,
     /// Slip of everything that was issued, in `steady` or not, inside a fault window or not.
     pub slip: Latency,
     /// When the store could not be read: from, to, why.
@@ -223,16 +242,70 @@ impl Evidence<'_> {
         self.interrupted() && !drained
     }
 
-    /// Why the last scan of the store is missing or not complete.
-    fn scan_error(&self) -> Option<String> {
-        let mut scans = self.history.iter().filter_map(|line| match &line.entry {
-            Entry::FinalScan { error, .. } => Some(error),
+    fn scans(&self) -> impl DoubleEndedIterator<Item = Option<&str>> {
+        self.history.iter().filter_map(|line| match &line.entry {
+            Entry::FinalScan { error, .. } => Some(error.as_deref()),
+            _ => None,
+        })
+    }
+
+    /// Why events that were not seen in the store may be there all the same, or may only not have
+    /// arrived yet. Every checker that judges what is missing asks this.
+    fn doubt(&self) -> Option<String> {
+        if !self.whole {
+            return Some("the journal or the history is torn".into());
+        }
+        if self.cut_short() {
+            return Some("the run was interrupted before its drain had ended".into());
+        }
+        let last = self.scans().next_back();
+        if let Some(error) = last.unwrap_or(Some("there was none")) {
+            return Some(format!("the final scan is not complete ({error})"));
+        }
+        let lease = self.history.iter().find_map(|line| match &line.entry {
+            Entry::Lease {
+                path,
+                error: Some(error),
+                ..
+            } => Some(format!(
+                "what {path} holds beyond its last closed block could not be read, because its lease was not recovered ({error})"
+            )),
             _ => None,
         });
-        match scans.next_back() {
-            Some(error) => error.clone(),
-            None => Some("there was none".into()),
+        if lease.is_some() {
+            return lease;
         }
+        match self.drained() {
+            Some((Drain::StillMoving, ..)) => {
+                Some("events were still being stored when the drain hit its deadline".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Why events that were not seen published may be so all the same. The scan after the lease
+    /// recovery publishes nothing, so it makes up for none before it that failed.
+    fn publication_doubt(&self) -> Option<String> {
+        if !self.whole {
+            return Some("the journal or the history is torn".into());
+        }
+        if self.interrupted() {
+            return Some("the run was cut short".into());
+        }
+        match self.scans().find(Option::is_some).flatten() {
+            Some(error) => Some(format!("a final scan is not complete ({error})")),
+            None => self
+                .scans()
+                .next()
+                .is_none()
+                .then(|| "the store was not scanned".into()),
+        }
+    }
+
+    /// Why a time that is too long may be the fault of the bench: a generator that sent late, or a
+    /// receiver that could not look.
+    fn bench_was_late(&self) -> Option<String> {
+        enough_evidence::slip(self).or_else(|| enough_evidence::blindness(self))
     }
 }
 

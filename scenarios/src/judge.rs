@@ -80,6 +80,8 @@ pub fn judge(root: &Path, scenario: &Scenario) -> Result<RunRecord, String> {
         strikes,
         steady: std::mem::take(&mut samples.steady),
         during: std::mem::take(&mut samples.during),
+        due_steady: std::mem::take(&mut samples.due_steady),
+        due_during: std::mem::take(&mut samples.due_during),
         slip: std::mem::take(&mut samples.slip),
         blind: std::mem::take(&mut samples.blind),
     };
@@ -168,6 +170,7 @@ fn strikes(lines: &[Line]) -> Vec<Strike> {
                 first_stored: None,
                 drained: None,
                 backlog: 0,
+                not_drained: None,
             }),
             Entry::Healed { fault } => {
                 if let Some(i) = known(&mut strikes, fault) {
@@ -230,7 +233,12 @@ impl Assembly<'_> {
             );
         }
         if reasons.is_empty() {
-            reasons.push(passed(self.evidence));
+            let evidence = self.evidence;
+            reasons.push(passed(
+                &evidence.totals,
+                evidence.owing,
+                evidence.strikes.len(),
+            ));
         }
         let mut holding = vec![verdict.exit_code()];
         holding.extend(failed.map(|_| ExitCode::HarnessFailed));
@@ -461,20 +469,48 @@ impl Assembly<'_> {
     }
 }
 
-fn passed(evidence: &Evidence<'_>) -> String {
-    let totals = &evidence.totals;
-    let owed = match evidence.owing {
+/// The headline of a pass, made from the totals: what was allowed is said all the same.
+fn passed(totals: &Totals, owing: Owing, faults: usize) -> String {
+    let owed = match owing {
         Owing::Acked => "acknowledged",
         Owing::Issued => "issued",
     };
-    let faults = match evidence.strikes.len() {
+    let faults = match faults {
         0 => String::new(),
         1 => ", through one fault".to_owned(),
         n => format!(", through {n} faults"),
     };
+    let stored = match totals.lost {
+        0 => format!(
+            "All {} {owed} events are stored{faults}",
+            show::count(totals.owed)
+        ),
+        lost => format!(
+            "{} of {} {owed} events are stored{faults}, {} are lost",
+            show::count(totals.owed - lost),
+            show::count(totals.owed),
+            show::count(lost)
+        ),
+    };
+    let others: Vec<String> = [
+        ("unsent", totals.unsent),
+        ("refused", totals.refused.unwrap_or(0)),
+        ("unpublished", totals.unpublished),
+        ("corrupted", totals.corrupted),
+        ("malformed", totals.malformed),
+        ("unexpected", totals.unexpected),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(what, events)| format!(", {} are {what}", show::count(events)))
+    .collect();
+    let allowed = match totals.lost > 0 || !others.is_empty() {
+        true => ", which the scenario allows",
+        false => "",
+    };
     format!(
-        "All {} {owed} events are stored{faults}, and every objective is met.",
-        show::count(totals.owed)
+        "{stored}{}{allowed}, and every objective is met.",
+        others.concat()
     )
 }
 
@@ -552,5 +588,28 @@ fn owed_rule(scenario: &Scenario) -> (OwedRule, String) {
             OwedRule::Acked,
             "what the source acknowledged is owed".to_owned(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headline_of_a_pass_says_what_was_allowed() {
+        let mut totals = Totals {
+            owed: 10_000,
+            ..Totals::default()
+        };
+        assert_eq!(
+            passed(&totals, Owing::Acked, 1),
+            "All 10,000 acknowledged events are stored, through one fault, and every objective is met."
+        );
+        totals.lost = 700;
+        totals.unsent = 26_230;
+        assert_eq!(
+            passed(&totals, Owing::Issued, 0),
+            "9,300 of 10,000 issued events are stored, 700 are lost, 26,230 are unsent, which the scenario allows, and every objective is met."
+        );
     }
 }

@@ -260,6 +260,21 @@ fn a_refused_or_unanswered_event_that_is_stored_is_recovered_and_owed_to_nobody(
     );
 }
 
+/// It answers every event that it takes, and takes few: no loss, and no pass.
+#[test]
+fn a_source_that_blocks_most_of_the_load_fails() {
+    let bench = Bench::new();
+    let text =
+        scenario("throttle", 2_000, "finish_within = \"100ms\"", "").replace("4000/s", "8000/s");
+    let ran = bench.run("throttle", &text, &[]);
+    assert_eq!(ran.code, 1, "{}", ran.output);
+    assert_eq!(
+        (ran.count("lost"), ran.checker("kept_up")),
+        (0, "fail".into())
+    );
+    assert!(ran.count("unsent") > 1_000, "{}", ran.output);
+}
+
 #[test]
 fn a_stall_shows_in_the_latency_of_everything_that_waited() {
     let objective = "[objectives]\nstored_response_p99 = \"300ms\"";

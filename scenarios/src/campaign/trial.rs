@@ -242,6 +242,7 @@ fn failures(root: &Path, record: &RunRecord) -> Vec<Failure> {
         match checker.name.as_str() {
             "conservation" => miss("lost", counts.lost, &checker.reason),
             "publication" => miss("unpublished", counts.unpublished, &checker.reason),
+            "kept_up" => miss("unsent", counts.unsent, &checker.reason),
             "duplicates" => miss("duplicated", counts.duplicated, &checker.reason),
             "order" => miss("reordered", counts.reordered, &checker.reason),
             "corruption" => {
@@ -292,14 +293,16 @@ fn failures(root: &Path, record: &RunRecord) -> Vec<Failure> {
 }
 
 /// Metrics that have a checker of their own.
-const COUNTED: [&str; 7] = [
+const COUNTED: [&str; 9] = [
     "corrupted",
     "duplicated",
     "lost",
     "malformed",
+    "refused",
     "reordered",
     "unexpected",
     "unpublished",
+    "unsent",
 ];
 
 /// What is not known of a strike whose trial had no end.

@@ -1,14 +1,14 @@
 //! `conservation`: nothing that is owed is lost.
 //!
 //! Fails when more is lost than the scenario allows. Inconclusive when the drain hit its deadline
-//! while events were still being stored, when the store could not be read to its end, or when the
-//! journal is torn: then what is missing may only not have been seen.
+//! while events were still being stored, when the store could not be read to its end (a failed scan, a
+//! lease that our own recovery could not close), or when the journal is torn: then what is missing may
+//! only not have been seen.
 
 use flume_bench_reports::show::count;
 use flume_bench_reports::verdict::Verdict;
 
 use super::{Checker, Evidence, Finding};
-use crate::runner::history::Drain;
 
 pub(super) static CHECKER: Checker = Checker {
     name: "conservation",
@@ -37,7 +37,7 @@ fn check(evidence: &Evidence<'_>) -> Finding {
     let doubt = if totals.lost == 0 {
         (!evidence.whole).then(|| "the journal or the history is torn".to_owned())
     } else {
-        doubt(evidence)
+        evidence.doubt()
     };
     if let Some(doubt) = doubt {
         finding.verdict = Verdict::Inconclusive;
@@ -48,23 +48,4 @@ fn check(evidence: &Evidence<'_>) -> Finding {
         );
     }
     finding
-}
-
-/// Why a missing event may only not have been seen.
-fn doubt(evidence: &Evidence<'_>) -> Option<String> {
-    if !evidence.whole {
-        return Some("the journal or the history is torn".into());
-    }
-    if evidence.cut_short() {
-        return Some("the run was interrupted before its drain had ended".into());
-    }
-    if let Some(error) = evidence.scan_error() {
-        return Some(format!("the final scan is not complete ({error})"));
-    }
-    match evidence.drained() {
-        Some((Drain::StillMoving, ..)) => {
-            Some("events were still being stored when the drain hit its deadline".into())
-        }
-        _ => None,
-    }
 }

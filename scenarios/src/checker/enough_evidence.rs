@@ -151,7 +151,7 @@ pub fn unexplained_blindness<'e>(
     })
 }
 
-fn blindness(evidence: &Evidence<'_>) -> Option<String> {
+pub(super) fn blindness(evidence: &Evidence<'_>) -> Option<String> {
     let (from, to, why) = unexplained_blindness(evidence).next()?;
     Some(format!(
         "the store could not be read from {:.1} s to {:.1} s ({why})",

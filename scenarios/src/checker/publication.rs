@@ -1,7 +1,8 @@
 //! `publication`: what is stored is where a normal reader gets it.
 //!
 //! Unpublished are events in a file that kept its in-use name, or in one that was renamed without
-//! ever being closed. Closing a file by our own lease recovery publishes nothing.
+//! ever being closed. Closing a file by our own lease recovery publishes nothing. Inconclusive where the
+//! store could not be scanned, or where events that nobody saw may lie in a file that nobody could read.
 
 use flume_bench_reports::show::count;
 use flume_bench_reports::verdict::Verdict;
@@ -28,11 +29,25 @@ fn check(evidence: &Evidence<'_>) -> Finding {
             count(totals.stored)
         );
     }
-    if finding.verdict == Verdict::Fail && (evidence.interrupted() || !evidence.whole) {
+    if finding.verdict == Verdict::Fail
+        && let Some(doubt) = evidence.publication_doubt()
+    {
         finding.verdict = Verdict::Inconclusive;
-        finding
-            .reason
-            .push_str(" The run was cut short, so they may only not have been published yet.");
+        finding.reason.push_str(&format!(
+            " That proves nothing: {doubt}, so they may be published all the same."
+        ));
+    }
+    // What was not seen at all may be stored, and published nowhere.
+    if finding.verdict == Verdict::Pass
+        && totals.lost > 0
+        && evidence.scenario.objectives.limit("unpublished").is_some()
+        && let Some(doubt) = evidence.doubt()
+    {
+        finding.verdict = Verdict::Inconclusive;
+        finding.reason.push_str(&format!(
+            " But {} more were not seen in the store, and {doubt}.",
+            count(totals.lost)
+        ));
     }
     finding
 }

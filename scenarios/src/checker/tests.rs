@@ -105,9 +105,17 @@ fn evidence<'a>(scenario: &'a Scenario, history: &'a [Line]) -> Evidence<'a> {
             failed: None,
             first_stored: Some(3_100_000),
             drained: Some(3_200_000),
+            backlog: 100,
+            not_drained: Some(3_190_000),
         }],
         steady,
         during: Histograms::default(),
+        due_steady: Due {
+            issued: 9_000,
+            stored_at_least: histogram(30_000, 9_000),
+            published_at_least: Latency::new(),
+        },
+        due_during: Due::default(),
         slip: histogram(100, 10_000),
         blind: Vec::new(),
     }
@@ -199,4 +207,134 @@ fn a_fault_without_any_outcome_is_a_doubt() {
     ));
     let (_, reason) = void(&history);
     assert!(reason.contains("the run ended before"), "{reason}");
+}
+
+#[test]
+fn what_was_never_sent_fails_unless_it_is_allowed_or_the_bench_was_late() {
+    let with = |objective: &str, change: &dyn Fn(&mut Evidence<'_>)| {
+        let objectives = format!("drained_within = \"5s\"\n{objective}");
+        let scenario = scenario(&[("drained_within = \"5s\"", &objectives)]);
+        let history = history();
+        let mut evidence = evidence(&scenario, &history);
+        evidence.totals.unsent = 2_000;
+        evidence.totals.planned = 12_000;
+        change(&mut evidence);
+        judged(&evidence, "kept_up")
+    };
+    let (verdict, reason) = with("", &|_| {});
+    assert_eq!(verdict, Verdict::Fail);
+    assert!(reason.contains("2,000 of 12,000 planned"), "{reason}");
+    assert_eq!(with("unsent = 2000", &|_| {}).0, Verdict::Pass);
+    let late = |evidence: &mut Evidence<'_>| evidence.slip = histogram(500_000, 10_000);
+    assert_eq!(with("", &late).0, Verdict::Inconclusive);
+    let refused = |evidence: &mut Evidence<'_>| {
+        evidence.totals.unsent = 0;
+        evidence.totals.refused = Some(3);
+    };
+    assert_eq!(with("", &refused).0, Verdict::Pass);
+    assert_eq!(with("refused = 2", &refused).0, Verdict::Fail);
+    let silent = |evidence: &mut Evidence<'_>| evidence.totals.refused = None;
+    assert_eq!(
+        with("unsent = 2000\nrefused = 2", &silent).0,
+        Verdict::Inconclusive
+    );
+}
+
+#[test]
+fn events_that_never_came_are_slower_than_any_limit() {
+    let (scenario, history) = (scenario(&[]), history());
+    let with = |issued: u64, unsent: u64| {
+        let mut evidence = evidence(&scenario, &history);
+        evidence.due_steady.issued = issued;
+        evidence.totals.unsent = unsent;
+        judged(&evidence, "objectives")
+    };
+    // 1 % of all may be slower.
+    assert_eq!(with(9_080, 0).0, Verdict::Pass);
+    let (verdict, reason) = with(9_200, 0);
+    assert_eq!(verdict, Verdict::Fail);
+    assert!(
+        reason.contains("200 of 9,200 events never came"),
+        "{reason}"
+    );
+    assert_eq!(with(9_000, 200).0, Verdict::Fail);
+}
+
+#[test]
+fn a_time_that_the_bench_may_have_spoiled_is_no_miss() {
+    let (scenario, history) = (scenario(&[]), history());
+    let with = |change: &dyn Fn(&mut Evidence<'_>)| {
+        let mut evidence = evidence(&scenario, &history);
+        evidence.steady.0[Measure::StoredResponse as usize] = histogram(3_000_000, 9_000);
+        evidence.due_steady.stored_at_least = histogram(2_500_000, 9_000);
+        change(&mut evidence);
+        judged(&evidence, "objectives")
+    };
+    assert_eq!(with(&|_| {}).0, Verdict::Fail);
+    let (verdict, reason) = with(&|evidence| {
+        evidence.due_steady.stored_at_least = histogram(1_500_000, 9_000);
+    });
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("looks at the store"), "{reason}");
+    let late = |evidence: &mut Evidence<'_>| evidence.slip = histogram(500_000, 10_000);
+    assert_eq!(with(&late).0, Verdict::Inconclusive);
+    let blind = |evidence: &mut Evidence<'_>| {
+        evidence.blind = vec![(6_000_000, 9_000_000, "x".into())];
+    };
+    assert_eq!(with(&blind).0, Verdict::Inconclusive);
+    // The same for the time to drain.
+    let drained = |between: i64, slip: i64| {
+        let mut evidence = evidence(&scenario, &history);
+        evidence.strikes[0].drained = Some(9_000_000);
+        evidence.strikes[0].not_drained = Some(between);
+        evidence.slip = histogram(slip, 10_000);
+        judged(&evidence, "objectives").0
+    };
+    assert_eq!(drained(8_900_000, 100), Verdict::Fail);
+    assert_eq!(drained(7_900_000, 100), Verdict::Inconclusive);
+    assert_eq!(drained(8_900_000, 500_000), Verdict::Inconclusive);
+}
+
+#[test]
+fn what_we_could_not_read_is_held_against_nobody() {
+    let scenario = scenario(&[]);
+    let with = |entry: Entry, change: &dyn Fn(&mut Totals)| {
+        let mut history = history();
+        history.insert(2, line(11_900_000, entry));
+        let mut evidence = evidence(&scenario, &history);
+        change(&mut evidence.totals);
+        let objectives = judge_objectives(&evidence);
+        let objective = |name: &str| {
+            let mut all = objectives.iter();
+            all.find(|one| one.metric == name).unwrap().verdict
+        };
+        let (lost, unpublished) = (objective("lost"), objective("unpublished"));
+        let conservation = judged(&evidence, "conservation").0;
+        let publication = judged(&evidence, "publication").0;
+        assert_eq!(lost, conservation);
+        (conservation, publication, unpublished)
+    };
+    let (pass, fail, doubt) = (Verdict::Pass, Verdict::Fail, Verdict::Inconclusive);
+    let failed_scan = || Entry::FinalScan {
+        number: 1,
+        error: Some("the NameNode was away".into()),
+    };
+    let lease = || Entry::Lease {
+        path: "/a.tmp".into(),
+        recovered: false,
+        error: Some("timeout".into()),
+    };
+    let note = || Entry::Note {
+        text: String::new(),
+    };
+    let lost = |totals: &mut Totals| totals.lost = 5;
+    let unpublished = |totals: &mut Totals| totals.unpublished = 5;
+    assert_eq!(with(note(), &lost), (fail, pass, pass));
+    assert_eq!(with(note(), &unpublished), (pass, fail, fail));
+    // The scan before the lease recovery is the only one that publishes.
+    assert_eq!(with(failed_scan(), &unpublished), (pass, doubt, doubt));
+    assert_eq!(with(failed_scan(), &lost).0, fail);
+    // A lease matters only where something was not seen.
+    assert_eq!(with(lease(), &|_| {}), (pass, pass, pass));
+    assert_eq!(with(lease(), &lost), (doubt, doubt, pass));
 }

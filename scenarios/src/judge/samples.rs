@@ -9,7 +9,7 @@ use flume_bench_loadgen::observe::{Answer, Answered, FileChange, FileId, Micros,
 use flume_bench_reports::record::{Known, Resolution, Window};
 use flume_bench_reports::series::Table;
 
-use crate::checker::{Histograms, Strike};
+use crate::checker::{Due, Histograms, Strike};
 
 /// One value for each measure.
 pub(super) type PerMeasure<T> = [T; Measure::ALL.len()];
@@ -106,6 +106,7 @@ impl Visitor for Recovery<'_> {
             if stored.batch.intended <= healed {
                 strike.drained = strike.drained.max(Some(stored.at));
                 strike.backlog += u64::from(stored.batch.count);
+                strike.not_drained = strike.not_drained.max(Some(stored.previous));
             }
         }
     }
@@ -176,6 +177,10 @@ pub(super) struct Samples {
     producers: u16,
     pub(super) steady: Histograms,
     pub(super) during: Histograms,
+    pub(super) due_steady: Due,
+    pub(super) due_during: Due,
+    /// When the last look began that has ended.
+    looked: Micros,
     /// Slip of everything issued.
     pub(super) slip: Latency,
     pub(super) by_phase: Vec<(String, Histograms)>,
@@ -215,6 +220,9 @@ impl Samples {
             producers,
             steady: Histograms::default(),
             during: Histograms::default(),
+            due_steady: Due::default(),
+            due_during: Due::default(),
+            looked: 0,
             slip: Latency::new(),
             by_phase,
             by_strike,
@@ -256,6 +264,23 @@ impl Samples {
         {
             self.by_phase[i].1.0[measure as usize].record(micros, count);
         }
+    }
+
+    /// What is due in the scope that an intended instant belongs to, if any.
+    fn due(&mut self, intended: Micros) -> Option<&mut Due> {
+        let within = |from: Micros, to: Micros| (from..=to).contains(&intended);
+        let windows = &self.windows;
+        if windows
+            .strikes
+            .iter()
+            .any(|(_, from, to)| within(*from, *to))
+        {
+            return Some(&mut self.due_during);
+        }
+        let (from, to) = windows.steady?;
+        (from..to)
+            .contains(&intended)
+            .then_some(&mut self.due_steady)
     }
 
     /// The probe's event enters no indicator.
@@ -360,6 +385,9 @@ impl Visitor for Samples {
                 self.first_sent
                     .map_or(sent.first_byte, |first| first.min(sent.first_byte)),
             );
+            if let Some(due) = self.due(sent.batch.intended) {
+                due.issued += u64::from(sent.batch.count);
+            }
             self.slip
                 .record(sent.released - sent.batch.intended, sent.batch.count.into());
             self.record(
@@ -412,6 +440,12 @@ impl Visitor for Samples {
             response,
             batch.count.into(),
         );
+        if let Some(due) = self.due(batch.intended) {
+            due.stored_at_least.record(
+                (stored.previous - batch.intended).max(0),
+                batch.count.into(),
+            );
+        }
         self.width
             .record(stored.at - stored.previous, batch.count.into());
         *self
@@ -431,7 +465,16 @@ impl Visitor for Samples {
                 published.at - batch.intended,
                 batch.count.into(),
             );
+            // Published between the last look that did not show it, and this one.
+            let least = (self.looked - batch.intended).max(0);
+            if let Some(due) = self.due(batch.intended) {
+                due.published_at_least.record(least, batch.count.into());
+            }
         }
+    }
+
+    fn looked(&mut self, from: Micros, _to: Micros) {
+        self.looked = from;
     }
 
     fn odd(&mut self, file: FileId, _at: Micros, odd: &Odd) {

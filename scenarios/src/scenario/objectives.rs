@@ -1,7 +1,8 @@
 //! `[objectives]`: what must hold for a run to pass.
 //!
 //! `lost`, `corrupted`, `malformed` and `unexpected` are 0 everywhere unless the scenario says
-//! otherwise; `unpublished` is 0 for every store. Latency objectives judge events whose intended
+//! otherwise; `unpublished` is 0 for every store. `unsent` is 0 too: what was due is to be taken while the
+//! load lasts, or in its `finish_within`. `refused` has no limit unless one is set. Latency objectives judge events whose intended
 //! instant is in `steady` and outside every fault window; those under `[objectives.during]` judge
 //! the ones inside. A window begins where the oldest event was due that the fault caught on its way
 //! (at most the objective's limit before the strike) and ends with the drained backlog, at most
@@ -18,9 +19,11 @@ pub const COUNTS: &[(&str, Option<u64>)] = &[
     ("duplicated", None),
     ("lost", Some(0)),
     ("malformed", Some(0)),
+    ("refused", None),
     ("reordered", None),
     ("unexpected", Some(0)),
     ("unpublished", Some(0)),
+    ("unsent", Some(0)),
 ];
 
 /// The latency words.
