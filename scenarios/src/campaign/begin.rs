@@ -370,8 +370,7 @@ fn guarantees(scenario: &Scenario) -> Vec<String> {
     let objectives = &scenario.objectives;
     let timed = !objectives.latencies.is_empty()
         || !objectives.during.is_empty()
-        || objectives.drained_within.is_some()
-        || objectives.limit("unsent").is_some();
+        || objectives.drained_within.is_some();
     GUARANTEES
         .iter()
         .filter(|(key, _, classes)| match *key {
