@@ -162,8 +162,9 @@ impl Histograms {
 /// The events that are due in one scope, with or without a sample.
 #[derive(Debug, Clone, Default)]
 pub struct Due {
-    /// Events issued.
-    pub issued: u64,
+    /// Events issued, by latency: a window begins where the oldest event was due that it caught, and
+    /// that is another instant for each of them.
+    pub issued: [u64; Measure::ALL.len()],
     /// The least that `stored_response` may have been: up to the last look without the event.
     pub stored_at_least: Latency,
     /// The same of `published_response`.

@@ -11,6 +11,7 @@
 #[path = "common/needs.rs"]
 mod needs;
 #[path = "common/shipped.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
 mod shipped;
 
 use flume_bench_scenarios::scenario::{self, Overrides};

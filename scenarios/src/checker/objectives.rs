@@ -6,7 +6,7 @@
 //! only where the bench is not to blame: with a generator that was late, a receiver that could not look,
 //! or looks at the store so far apart that the limit lies between two of them, it is inconclusive.
 
-use flume_bench_loadgen::latency::{Latency, samples_needed};
+use flume_bench_loadgen::latency::{Latency, Measure, samples_needed};
 use flume_bench_loadgen::ledger::Owing;
 use flume_bench_reports::record::{Known, Objective, Quantity, Scope};
 use flume_bench_reports::show;
@@ -220,7 +220,11 @@ fn never(evidence: &Evidence<'_>, word: &str, scope: Scope, due: &Due, sampled: 
         Scope::Steady => evidence.totals.unsent,
         Scope::During => 0,
     };
-    due.issued.saturating_sub(sampled) + unsent
+    let issued = Measure::ALL
+        .iter()
+        .find(|measure| measure.name() == word)
+        .map_or(0, |measure| due.issued[*measure as usize]);
+    issued.saturating_sub(sampled) + unsent
 }
 
 /// A quantile of a histogram and of `never` events beyond its end; `None`: it is one of those.

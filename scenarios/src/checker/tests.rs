@@ -111,7 +111,7 @@ fn evidence<'a>(scenario: &'a Scenario, history: &'a [Line]) -> Evidence<'a> {
         steady,
         during: Histograms::default(),
         due_steady: Due {
-            issued: 9_000,
+            issued: [9_000; Measure::ALL.len()],
             stored_at_least: histogram(30_000, 9_000),
             published_at_least: Latency::new(),
         },
@@ -245,7 +245,7 @@ fn events_that_never_came_are_slower_than_any_limit() {
     let (scenario, history) = (scenario(&[]), history());
     let with = |issued: u64, unsent: u64| {
         let mut evidence = evidence(&scenario, &history);
-        evidence.due_steady.issued = issued;
+        evidence.due_steady.issued = [issued; Measure::ALL.len()];
         evidence.totals.unsent = unsent;
         judged(&evidence, "objectives")
     };

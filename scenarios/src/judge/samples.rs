@@ -266,14 +266,14 @@ impl Samples {
         }
     }
 
-    /// What is due in the scope that an intended instant belongs to, if any.
-    fn due(&mut self, intended: Micros) -> Option<&mut Due> {
-        let within = |from: Micros, to: Micros| (from..=to).contains(&intended);
+    /// What is due in the scope that an intended instant belongs to, if any. As with the samples, the
+    /// windows are those of the measure.
+    fn due(&mut self, measure: Measure, intended: Micros) -> Option<&mut Due> {
         let windows = &self.windows;
         if windows
             .strikes
             .iter()
-            .any(|(_, from, to)| within(*from, *to))
+            .any(|window| window.contains(measure, intended))
         {
             return Some(&mut self.due_during);
         }
@@ -385,8 +385,10 @@ impl Visitor for Samples {
                 self.first_sent
                     .map_or(sent.first_byte, |first| first.min(sent.first_byte)),
             );
-            if let Some(due) = self.due(sent.batch.intended) {
-                due.issued += u64::from(sent.batch.count);
+            for measure in Measure::ALL {
+                if let Some(due) = self.due(measure, sent.batch.intended) {
+                    due.issued[measure as usize] += u64::from(sent.batch.count);
+                }
             }
             self.slip
                 .record(sent.released - sent.batch.intended, sent.batch.count.into());
@@ -440,7 +442,7 @@ impl Visitor for Samples {
             response,
             batch.count.into(),
         );
-        if let Some(due) = self.due(batch.intended) {
+        if let Some(due) = self.due(Measure::StoredResponse, batch.intended) {
             due.stored_at_least.record(
                 (stored.previous - batch.intended).max(0),
                 batch.count.into(),
@@ -467,7 +469,7 @@ impl Visitor for Samples {
             );
             // Published between the last look that did not show it, and this one.
             let least = (self.looked - batch.intended).max(0);
-            if let Some(due) = self.due(batch.intended) {
+            if let Some(due) = self.due(Measure::PublishedResponse, batch.intended) {
                 due.published_at_least.record(least, batch.count.into());
             }
         }
@@ -526,6 +528,7 @@ mod tests {
             first_stored: None,
             drained: None,
             backlog: 0,
+            not_drained: None,
         }
     }
 

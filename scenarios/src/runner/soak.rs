@@ -433,9 +433,6 @@ impl<'a> Soak<'a> {
                 error: format!("the journal could not be closed: {error}"),
             });
         }
-        run.history().note(Entry::Wall {
-            clock: jiff::Timestamp::now().to_string(),
-        });
         if let Err(error) = run.history().close() {
             run.progress
                 .say(&format!("the history could not be written: {error}"));

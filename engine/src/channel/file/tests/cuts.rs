@@ -146,7 +146,7 @@ impl Trial {
                 false => [1024, 1536, 2048, 4096, 8192][chance.below(5) as usize],
             },
             spares: 1 + chance.below(8) as usize,
-            sync_each: seed % 2 == 0,
+            sync_each: seed.is_multiple_of(2),
             resident_limit: match chance.below(3) {
                 // The mutant's events have no place in the log yet from which to be read back.
                 _ if mutant == Mutant::TakeBeforePut => 1 << 20,
