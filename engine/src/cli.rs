@@ -61,6 +61,14 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     start_logging(options.log_level.as_deref());
+    match crate::defect::choose() {
+        Ok(None) => {}
+        Ok(Some(summary)) => say(&format!("planted on purpose: {summary}")),
+        Err(error) => {
+            say(&format!("error: {error}"));
+            return ExitCode::from(2);
+        }
+    }
     let surroundings = Surroundings {
         conf_dir: options.conf_dir.clone(),
         ..Surroundings::default()

@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod context;
+mod defect;
 pub mod event;
 pub mod fs;
 #[doc(hidden)]

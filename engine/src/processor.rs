@@ -14,6 +14,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::channel::{ArcChannel, Channel, ChannelError};
+use crate::defect::{self, Defect};
 use crate::event::{Batch, Slice, TooLong};
 use crate::interceptor::BoxInterceptor;
 use crate::metrics::SourceCounters;
@@ -178,6 +179,9 @@ impl ChannelProcessor {
                         warn!(source = self.source, %error, tries, "waiting for room");
                     }
                     tries += 1;
+                    if Defect::GivesUpWhenFull.is_planted() {
+                        return Ok(());
+                    }
                     if stop.is_set() || stop.wait(RETRY_PAUSE) {
                         return Err(ProcessError::Stopped {
                             channel: channel.name().to_owned(),
@@ -208,8 +212,19 @@ impl ChannelProcessor {
 }
 
 fn put(channel: &dyn Channel, events: Slice) -> Result<(), ChannelError> {
+    for (defect, percent) in [(Defect::Burn5, 5), (Defect::Burn30, 30)] {
+        if defect.is_planted() {
+            defect::burn(percent);
+        }
+    }
     let mut put = channel.put()?;
-    put.add(events)?;
+    if Defect::LoseOneIn100000.is_planted() {
+        for part in defect::without_the_lost(&events, 100_000) {
+            put.add(part)?;
+        }
+    } else {
+        put.add(events)?;
+    }
     put.commit()
 }
 

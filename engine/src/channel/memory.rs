@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::{ArcChannel, Channel, ChannelError, Fill, Put, Take};
 use crate::context::{ConfigError, Context};
+use crate::defect::Defect;
 use crate::event::Slice;
 use crate::kind::{Form, Key, Kind};
 use crate::metrics::ChannelCounters;
@@ -473,7 +474,12 @@ impl Put for MemoryPut<'_> {
                 key: "byteCapacity",
             });
         }
-        let mut state = channel.wait_for_room(self.events, bytes)?;
+        let waited = channel.wait_for_room(self.events, bytes);
+        if Defect::MemoryThrowsAway.is_planted() && matches!(waited, Err(ChannelError::Full { .. }))
+        {
+            return Ok(());
+        }
+        let mut state = waited?;
         if state.closed {
             return Err(channel.closed());
         }
@@ -529,7 +535,9 @@ impl Take for MemoryTake<'_> {
 
 impl Drop for MemoryTake<'_> {
     fn drop(&mut self) {
-        if !self.puts.is_empty() {
+        if Defect::MemoryRollbackForgets.is_planted() {
+            self.channel.commit_take(&self.puts, &self.slices);
+        } else if !self.puts.is_empty() {
             self.channel
                 .roll_back(&self.puts, std::mem::take(&mut self.slices));
         }

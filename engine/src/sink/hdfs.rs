@@ -52,6 +52,7 @@ use super::{BoxError, BoxSink, Feed, Sink, Status, TAKE_WAIT};
 use crate::channel::Take;
 use crate::clock::Clock;
 use crate::context::{ConfigError, Context};
+use crate::defect::Defect;
 use crate::event::Event;
 use crate::hdfs::conf::Conf;
 use crate::hdfs::{Hdfs, connect};
@@ -305,10 +306,12 @@ impl HdfsSink {
                 "recovering files that were left in use"
             );
         }
-        shared
-            .listed()
-            .into_iter()
-            .for_each(|entry| shared.recover(entry));
+        let listed = if Defect::HdfsForgetsJournal.is_planted() {
+            Vec::new()
+        } else {
+            shared.listed()
+        };
+        listed.into_iter().for_each(|entry| shared.recover(entry));
         let weak = Arc::downgrade(&shared);
         let recovery = std::thread::Builder::new()
             .name("hdfs-recovery".to_owned())
@@ -348,6 +351,9 @@ impl HdfsSink {
             coming -= 1;
             self.locate(&event);
             buckets.append(&self.key, &event, coming)?;
+            if Defect::HdfsRetryWritesTwice.is_planted() && self.pause.is_some() {
+                buckets.append(&self.key, &event, coming)?;
+            }
         }
         buckets.flush()
     }
@@ -456,7 +462,9 @@ impl Sink for HdfsSink {
             feed.stop.wait(pause);
             return Ok(Status::Ready);
         }
-        self.pause = None;
+        if !Defect::HdfsRetryWritesTwice.is_planted() {
+            self.pause = None;
+        }
         take.commit()?;
         feed.counters
             .event_drain_success

@@ -31,7 +31,8 @@ use tracing::{debug, warn};
 
 use super::{BoxError, BoxSource, Source};
 use crate::context::{ConfigError, Context};
-use crate::event::{BatchBuilder, TooLong};
+use crate::defect::{self, Defect};
+use crate::event::{Batch, BatchBuilder, TooLong};
 use crate::kind::{Form, Key, Kind};
 use crate::processor::ChannelProcessor;
 use crate::stop::Stop;
@@ -165,6 +166,11 @@ impl Source for Avro {
                 }
                 out.counters().open_connections.fetch_add(1, Relaxed);
                 self.serve(stream, peer, out, stop);
+                if Defect::AvroAckBeforeCommit.is_planted()
+                    && let Some(last) = defect::hold_back(None)
+                {
+                    let _ = out.process(last);
+                }
                 out.counters().open_connections.fetch_sub(1, Relaxed);
             },
         );
@@ -297,13 +303,20 @@ impl Intake<'_> {
             accepted.fetch_add(1, Relaxed);
             return Ok(Reply::Status(Status::Ok));
         }
-        match self.out.process(self.builder.finish()) {
+        let mut batch = self.builder.finish();
+        if Defect::AvroAckBeforeCommit.is_planted() {
+            batch = defect::hold_back(Some(batch)).unwrap_or_else(Batch::empty);
+        }
+        match self.out.process(batch) {
             Ok(()) => {
                 accepted.fetch_add(1, Relaxed);
                 Ok(Reply::Status(Status::Ok))
             }
             Err(error) => {
                 debug!(%error, "a call was refused");
+                if Defect::AvroAckThoughRefused.is_planted() {
+                    return Ok(Reply::Status(Status::Ok));
+                }
                 Ok(Reply::Status(Status::Failed))
             }
         }

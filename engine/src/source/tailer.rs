@@ -28,6 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
 
 use super::{BoxError, stop_is_no_failure};
+use crate::defect::Defect;
 use crate::event::BatchBuilder;
 use crate::processor::ChannelProcessor;
 use crate::stop::Stop;
@@ -235,8 +236,9 @@ impl Tailer {
         }
         self.take_sightings();
         // Still open means that it may hold unread lines, whatever its name is now.
+        let keeps_open = !Defect::TaildirForgetsRenamed.is_planted();
         self.tails
-            .retain(|_, tail| tail.wanted || tail.file.is_some());
+            .retain(|_, tail| tail.wanted || keeps_open && tail.file.is_some());
         let known = self.tails.iter().map(|(identity, tail)| {
             let known = match tail.file {
                 Some(_) => Known::Open,
@@ -285,6 +287,7 @@ impl Tailer {
         }
         let saved = self.saved_position(&identity, &found.path);
         let pos = match saved {
+            Some(_) if Defect::TaildirStartsAtEnd.is_planted() => meta.len(),
             Some(pos) if pos <= meta.len() => pos,
             Some(pos) => {
                 warn!(source = self.options.source, file = %found.path.display(), pos, len = meta.len(),
@@ -411,7 +414,7 @@ impl Tailer {
                 return Ok(Yield::Nothing);
             }
         };
-        if len < tail.pos {
+        if len < tail.pos && !Defect::TaildirTruncationUnseen.is_planted() {
             warn!(
                 source = self.options.source, file = %tail.path.display(), pos = tail.pos, len,
                 "the file was truncated; it is read from its start"
@@ -457,7 +460,6 @@ impl Tailer {
             window,
             builder,
             options,
-            scout,
             ..
         } = self;
         let Some(tail) = tails.get_mut(&identity) else {
@@ -478,6 +480,21 @@ impl Tailer {
             tail.exhausted_at = end;
             return Ok(0);
         }
+        if Defect::TaildirPositionAhead.is_planted() {
+            tail.pos = next;
+            self.write_positions(true);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let Self {
+            tails,
+            builder,
+            options,
+            scout,
+            ..
+        } = self;
+        let Some(tail) = tails.get_mut(&identity) else {
+            return Ok(0);
+        };
         scout.during(|| tail.deliver(builder, options, out, stop))?;
         tail.pos = next;
         tail.exhausted_at = next;

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::error::{FileError, WriteError};
 use super::mutant::Mutant;
 use super::record::{FirstSector, Kind, RecordHeader, SEGMENT_HEADER, SegmentHeader};
+use crate::defect::{self, Defect};
 use crate::event::Batch;
 use crate::fs::{File, Fs};
 
@@ -494,7 +495,11 @@ impl Writer {
                 at.event += u64::from(draft.events);
             }
         }
-        let written = segment.file.write_at(&staging, self.end.offset);
+        let written = if Defect::FileCommitBuffered.is_planted() {
+            defect::write_late(&segment.file, &staging, self.end.offset)
+        } else {
+            segment.file.write_at(&staging, self.end.offset)
+        };
         if staging.capacity() > 2 * STAGING {
             staging = Vec::new();
         }
@@ -551,6 +556,11 @@ impl Writer {
 
     /// Begins a new segment that has room for a record of `span` bytes, leaving `keep` free ones.
     fn roll(&mut self, span: u64, keep: usize) -> Result<(), WriteError> {
+        if Defect::FileCommitBuffered.is_planted() {
+            defect::write_now()
+                .map_err(FileError::io("write", &self.files.dir))
+                .map_err(WriteError::Fatal)?;
+        }
         self.sync()?;
         let spare = self
             .files

@@ -116,6 +116,18 @@ impl Queue {
         &self.taken
     }
 
+    /// The same, and the takes that are not committed yet: what no checkpoint may hold, but that of a
+    /// defect planted on purpose.
+    pub(super) fn taken_or_open(&self) -> Ranges {
+        let mut taken = self.taken.clone();
+        for entry in &self.live {
+            for range in self.ready.gaps(entry.range()) {
+                taken.insert(range);
+            }
+        }
+        taken
+    }
+
     /// A put that has become durable.
     pub(super) fn publish(&mut self, at: Cursor, events: u32, batches: Vec<Batch>) {
         self.events += u64::from(events);

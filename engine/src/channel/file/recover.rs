@@ -18,6 +18,7 @@ use super::payload;
 use super::ranges::Ranges;
 use super::record::{ALIGN, Kind, MAX_NUMBER, SEGMENT_HEADER};
 use super::scan::Scanner;
+use crate::defect::Defect;
 
 /// A position is noted once in so many bytes of log, so that the head is found again without
 /// keeping one for each record.
@@ -107,6 +108,7 @@ struct Replay {
 
 impl Replay {
     fn run(&mut self, files: &Files, scanner: &mut Scanner<'_>) -> Result<(), FileError> {
+        let mut last_put = 0..0;
         while let Some(found) = scanner.next()? {
             let at = found.at;
             self.records += 1;
@@ -126,7 +128,9 @@ impl Replay {
                     if self.notes.last().is_none_or(far) {
                         self.notes.push(at);
                     }
+                    last_put = at.event..at.event + u64::from(found.header.events);
                 }
+                Kind::Take if Defect::FileReplayForgetsTakes.is_planted() => {}
                 Kind::Take => {
                     let ranges = payload::take_ranges(found.payload, at.event)
                         .map_err(|what| FileError::corrupt(&files.path(at), at.offset, what))?;
@@ -135,6 +139,9 @@ impl Replay {
                     }
                 }
             }
+        }
+        if Defect::FileReplaySkipsLast.is_planted() && !last_put.is_empty() {
+            self.taken.insert(last_put);
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::queue::Queue;
 use super::record::{Kind, MAX_PAYLOAD};
 use super::recover::recover;
 use super::scan::read_puts;
+use crate::defect::Defect;
 use crate::event::{Batch, Slice};
 use crate::fs::{Fs, Lock};
 use gather::Gathering;
@@ -506,7 +507,11 @@ impl State {
         self.failed.is_none().then(|| Checkpoint {
             end: self.end,
             head: self.queue.head().unwrap_or(self.end),
-            taken: self.queue.taken().clone(),
+            taken: if Defect::FileCheckpointTooEarly.is_planted() {
+                self.queue.taken_or_open()
+            } else {
+                self.queue.taken().clone()
+            },
         })
     }
 

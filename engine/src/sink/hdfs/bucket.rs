@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use super::shared::{Key, OpenFile, Shared};
 use super::workers::Workers;
+use crate::defect::Defect;
 use crate::event::Event;
 use crate::source::BoxError;
 
@@ -125,7 +126,10 @@ impl Buckets {
                 if file.encoder.len() < WRITE_AT {
                     return Ok(());
                 }
-                let bytes = file.encoder.take();
+                let mut bytes = file.encoder.take();
+                if Defect::EncoderCutsAtBorder.is_planted() {
+                    bytes.truncate(bytes.len() - 9);
+                }
                 file.file
                     .write(&bytes, shared.call_deadline())
                     .map_err(BoxError::from)
@@ -169,18 +173,27 @@ impl Buckets {
                 .and_then(|()| {
                     let bytes = file.encoder.take();
                     file.file.write(&bytes, shared.call_deadline())?;
+                    if Defect::HdfsCommitBeforeFlush.is_planted() {
+                        return Ok(());
+                    }
                     Ok(file.file.hflush(shared.call_deadline())?)
                 });
             if let Err(error) = flushed {
                 self.fail(&key);
+                if Defect::HdfsFailedFlushTaken.is_planted() {
+                    continue;
+                }
                 return Err(error);
             }
         }
         for answer in self.closing.drain(..) {
             // A worker always answers, unless it panicked; every call it makes has a deadline.
-            answer
+            let closed = answer
                 .recv()
-                .map_err(|_| "a worker that closed a file has died")??;
+                .map_err(|_| "a worker that closed a file has died")?;
+            if !Defect::HdfsFailedCloseTaken.is_planted() {
+                closed?;
+            }
         }
         Ok(())
     }
@@ -200,7 +213,11 @@ impl Buckets {
             .map(|(key, _)| key.clone())
             .collect();
         for key in over {
-            self.forget(&key);
+            if Defect::HdfsLeavesIdleFile.is_planted() {
+                self.buckets.remove(&key);
+            } else {
+                self.forget(&key);
+            }
         }
         for bucket in self.buckets.values_mut() {
             if now.saturating_duration_since(bucket.last_event) >= limit {
@@ -245,15 +262,22 @@ impl Buckets {
         let shared = Arc::clone(&self.shared);
         let (sender, answer) = channel();
         self.closing.push(answer);
-        self.workers.run(move || match shared.close(file) {
-            Ok(entry) => {
-                // The bytes are safe from here on; the name does not hold up the commit.
-                let _ = sender.send(Ok(()));
-                shared.publish(entry);
+        self.workers.run(move || {
+            if Defect::HdfsRenameBeforeClose.is_planted() {
+                shared.publish(file.entry.clone());
             }
-            Err(error) => {
-                debug!(%error, "close failed");
-                let _ = sender.send(Err(error));
+            match shared.close(file) {
+                Ok(entry) => {
+                    // The bytes are safe from here on; the name does not hold up the commit.
+                    let _ = sender.send(Ok(()));
+                    if !Defect::HdfsRenameBeforeClose.is_planted() {
+                        shared.publish(entry);
+                    }
+                }
+                Err(error) => {
+                    debug!(%error, "close failed");
+                    let _ = sender.send(Err(error));
+                }
             }
         });
     }
@@ -271,7 +295,9 @@ impl Buckets {
             let entry = file.entry.clone();
             // Closes the connection, so that recovery does not have to wait for this writer.
             drop(file);
-            self.shared.recover(entry);
+            if !Defect::HdfsNeverRecovers.is_planted() {
+                self.shared.recover(entry);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::defect::{self, Defect};
 use crate::event::Event;
 
 /// How a file is compressed.
@@ -57,6 +58,12 @@ impl Encoder {
         let end: &[u8] = if self.newline { b"\n" } else { b"" };
         if self.codec == Codec::None {
             self.ready.extend_from_slice(event.body());
+            if Defect::EncoderWrongByte.is_planted()
+                && defect::is_the_one(event.body(), 2_000)
+                && let Some(last) = self.ready.last_mut()
+            {
+                *last ^= 1;
+            }
             self.ready.extend_from_slice(end);
             return Ok(());
         }
