@@ -264,8 +264,9 @@ fn a_refused_or_unanswered_event_that_is_stored_is_recovered_and_owed_to_nobody(
 #[test]
 fn a_source_that_blocks_most_of_the_load_fails() {
     let bench = Bench::new();
-    let text =
-        scenario("throttle", 4_000, "finish_within = \"100ms\"", "").replace("4000/s", "8000/s");
+    let text = scenario("throttle", 4_000, "finish_within = \"100ms\"", "")
+        .replace("4000/s", "8000/s")
+        .replace("500ms", "2s");
     let ran = bench.run("throttle", &text, &[]);
     assert_eq!(ran.code, 1, "{}", ran.output);
     assert_eq!(

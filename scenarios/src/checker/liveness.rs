@@ -23,8 +23,10 @@ fn check(evidence: &Evidence<'_>) -> Finding {
         expected: expected.clone(),
         seen: seen.to_owned(),
     };
+    let mut interrupted = false;
     for line in evidence.history {
         match &line.entry {
+            Entry::Interrupted { .. } => interrupted = true,
             Entry::Note { text } if text.starts_with("never ready") => {
                 return finding(
                     Verdict::Fail,
@@ -50,6 +52,8 @@ fn check(evidence: &Evidence<'_>) -> Finding {
                     "killed at the stop",
                 );
             }
+            // A second signal to the bench kills what it had started; who killed the agent then is not known.
+            Entry::Ended { exit, .. } if interrupted && exit == "signal 9" => {}
             Entry::Ended {
                 role,
                 exit,

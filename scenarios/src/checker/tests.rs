@@ -164,6 +164,34 @@ fn an_agent_that_ends_after_the_drain_or_must_be_killed_fails() {
     assert_eq!(killed("namenode").0, Verdict::Pass);
 }
 
+/// The bench kills what it has started when it is told to stop a second time.
+#[test]
+fn who_killed_the_agent_of_an_interrupted_run_is_not_known() {
+    let scenario = scenario(&[]);
+    let ended = |exit: &str, interrupted: bool| {
+        let mut history = history();
+        if interrupted {
+            history.push(line(
+                11_500_000,
+                Entry::Interrupted {
+                    by: "SIGINT".into(),
+                },
+            ));
+        }
+        let entry = Entry::Ended {
+            role: "agent".into(),
+            pid: 7,
+            exit: exit.into(),
+            wanted: false,
+        };
+        history.push(line(11_600_000, entry));
+        judged(&evidence(&scenario, &history), "liveness").0
+    };
+    assert_eq!(ended("signal 9", false), Verdict::Fail);
+    assert_ne!(ended("signal 9", true), Verdict::Fail);
+    assert_eq!(ended("exit code 1", true), Verdict::Fail);
+}
+
 #[test]
 fn slip_is_judged_over_the_whole_load_and_too_few_samples_are_a_doubt() {
     let (scenario, history) = (scenario(&[]), history());
