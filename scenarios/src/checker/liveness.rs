@@ -52,8 +52,10 @@ fn check(evidence: &Evidence<'_>) -> Finding {
                     "killed at the stop",
                 );
             }
-            // A second signal to the bench kills what it had started; who killed the agent then is not known.
-            Entry::Ended { exit, .. } if interrupted && exit == "signal 9" => {}
+            // A second signal to the bench kills what it had started, and so does its own death; who killed
+            // the agent then is not known.
+            Entry::Ended { exit, .. } if exit == "signal 9" && (interrupted || !evidence.whole) => {
+            }
             Entry::Ended {
                 role,
                 exit,

@@ -316,10 +316,13 @@ impl World {
             return Ok(None);
         };
         let ran = process.alive();
+        let asked = Instant::now();
         let _ = process.signal_group(Signal::SIGCONT);
         let ended = process.stop(limit).map_err(|error| error.to_string())?;
         self.note_ends();
-        if ran && ended.is_none_or(|ended| ended.exit == Exit::Signal(9)) {
+        // Killed before the limit it was killed by somebody else: a second signal to the bench, say.
+        let waited = asked.elapsed() >= limit;
+        if ran && waited && ended.is_none_or(|ended| ended.exit == Exit::Signal(9)) {
             self.history.note(Entry::HadToBeKilled {
                 role: role.to_owned(),
                 limit_us: limit.as_micros() as i64,
