@@ -9,6 +9,8 @@ mod facts;
 mod findings;
 mod flow;
 mod samples;
+#[cfg(test)]
+mod synthetic;
 
 use std::path::Path;
 
