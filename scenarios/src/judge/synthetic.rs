@@ -603,14 +603,21 @@ fn a_planted_fault_is_found_in_every_history_to_the_event() {
             _ => (Fault::Invented, "corruption"),
         };
         let (world, record) = judged(seed, Some(fault));
-        assert_eq!(record.verdict, Verdict::Fail, "seed {seed}, {fault:?}");
-        assert_eq!(
-            *verdict_of(&record, checker),
-            Verdict::Fail,
-            "seed {seed}, {fault:?}"
-        );
         let counts = &record.counts;
         let hidden = world.hidden.difference(&world.seen).count() as u64;
+        // Where each event of the file is published in another one as well, nothing is unpublished.
+        let is_harmless = fault == Fault::Unpublished && hidden == 0;
+        let verdict = if is_harmless {
+            Verdict::Pass
+        } else {
+            Verdict::Fail
+        };
+        assert_eq!(record.verdict, verdict, "seed {seed}, {fault:?}");
+        assert_eq!(
+            *verdict_of(&record, checker),
+            verdict,
+            "seed {seed}, {fault:?}"
+        );
         let expected = match fault {
             Fault::Loss(events) => (events as u64, 0, 0, 0),
             Fault::Unpublished => (0, hidden, 0, 0),
