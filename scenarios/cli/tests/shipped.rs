@@ -74,7 +74,7 @@ fn rsyslog_is_judged_like_an_agent() {
 
 #[test]
 fn the_link_between_datanodes_is_cut_both_ways() {
-    whole("kinds/replication", "engine", 17_000);
+    whole("kinds/replication", "engine", 23_000);
 }
 
 /// The loss of a memory channel that is killed while it is full is its capacity, give or take a batch of
