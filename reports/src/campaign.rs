@@ -465,7 +465,7 @@ impl Shrunk {
 
 /// The guarantees a campaign can contradict, in the order they are shown: key, what it says, the
 /// classes of failures that contradict it.
-pub const GUARANTEES: [(&str, &str, &[&str]); 8] = [
+pub const GUARANTEES: [(&str, &str, &[&str]); 9] = [
     (
         "at_least_once",
         "at least once: nothing owed is lost",
@@ -484,6 +484,11 @@ pub const GUARANTEES: [(&str, &str, &[&str]); 8] = [
     ),
     ("no_duplicates", "few enough duplicates", &["duplicated"]),
     ("ordered", "in order", &["reordered"]),
+    (
+        "taken",
+        "takes what is due: nothing is left unsent or refused",
+        &["unsent", "refused"],
+    ),
     ("comes_back", "works again after every fault", &["liveness"]),
     (
         "objectives",

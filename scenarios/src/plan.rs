@@ -5,6 +5,7 @@
 //! | [`search`] | three saturation probes, then bisection by the posterior; the trait of probes |
 //! | [`probe`] | probes as ordinary runs, and when one holds |
 //! | `outage` | the two runs behind the sizing |
+| `prepare` | how long a probe is and why, fixed before the first |
 //! | [`conf`] | what is read from, and changed in, an agent's properties |
 //! | [`variant`] | a scenario changed for one probe |
 //! | [`measure`], [`harness`] | arrivals and fill of a run; CPU of this process |
@@ -22,6 +23,7 @@ pub mod conf;
 pub mod harness;
 pub mod measure;
 mod outage;
+mod prepare;
 pub mod probe;
 pub mod search;
 pub mod variant;
@@ -44,6 +46,7 @@ use crate::scenario::{self, Overrides, Scenario};
 use crate::text::show_duration;
 use conf::Conf;
 use outage::{Outages, Without};
+use prepare::prepare;
 use probe::{Manner, Runs};
 use search::{Found, Stopped};
 
@@ -92,8 +95,7 @@ pub struct Planned {
 pub fn plan(asked: &Asked, options: &Options, say: &dyn Fn(&str)) -> Result<Planned, Vec<Problem>> {
     let (base, changes) = checked(asked, options)?;
     let dir = make_directory(&base, options)?;
-    let prepared = prepare(asked, &base, &changes, &dir, options);
-    let (base, manner, text, method) = prepared.inspect_err(|_| {
+    let prepared = prepare(asked, &base, &changes, &dir, options).inspect_err(|_| {
         // Nothing was started: nothing is left behind.
         let _ = std::fs::remove_dir_all(&dir);
     })?;
@@ -106,11 +108,11 @@ pub fn plan(asked: &Asked, options: &Options, say: &dyn Fn(&str)) -> Result<Plan
     };
     let plan = Plan {
         asked,
-        base: &base,
+        base: &prepared.base,
         inner: &inner,
-        manner: &manner,
-        text,
-        method,
+        manner: &prepared.manner,
+        text: prepared.text,
+        method: prepared.method,
         say,
     };
     let record = plan.perform();
@@ -194,6 +196,12 @@ fn unsuited(asked: &Asked, scenario: &Scenario, changes: bool) -> Vec<Problem> {
             "remove ramp_to: plan itself varies the rate",
         );
     }
+    if scenario.load.turns.is_some() {
+        add(
+            "a load that is sent in turns has half the rate that plan asks for".to_owned(),
+            "remove turns and turn: plan probes one agent alone",
+        );
+    }
     if asked.under_faults && scenario.faults.is_empty() {
         add(
             "--under-faults, and the scenario has no fault".to_owned(),
@@ -226,140 +234,6 @@ fn make_directory(base: &Scenario, options: &Options) -> Result<PathBuf, Vec<Pro
                 "choose another place with --runs",
             )]
         })
-}
-
-/// A scenario, how it is probed, its agent's properties, and what the record says of all that.
-type Prepared = (Scenario, Manner, String, Method);
-
-/// The configuration as changed, and how long a probe is.
-fn prepare(
-    asked: &Asked,
-    base: &Scenario,
-    changes: &Changes,
-    dir: &Path,
-    options: &Options,
-) -> Result<Prepared, Vec<Problem>> {
-    let wrong = |what: String| {
-        vec![Problem::of_machine(
-            what,
-            "choose another place with --runs",
-        )]
-    };
-    let mut text = String::new();
-    let mut config = None;
-    if let Some(file) = &base.sut.config {
-        text = std::fs::read_to_string(file)
-            .map_err(|error| wrong(format!("{} cannot be read: {error}", file.display())))?;
-        if !changes.is_empty() {
-            text = conf::changed(&text, changes);
-            let path = dir.join(file.file_name().unwrap_or("agent.conf".as_ref()));
-            std::fs::write(&path, &text)
-                .map_err(|error| wrong(format!("{} cannot be written: {error}", path.display())))?;
-            config = Some(path);
-        }
-    }
-    let conf = Conf::parse(&text, &base.sut.agent);
-    let slowest = conf.periods().into_iter().max_by_key(|period| period.every);
-    let natural = slowest.as_ref().map_or(LEAST_STEADY, |period| {
-        (period.every * CYCLES).max(LEAST_STEADY)
-    });
-    let steady = asked.probe_length.unwrap_or(natural);
-    // Without periodic work a cycle is a tenth of the probe.
-    let cycle = slowest
-        .as_ref()
-        .map_or(steady / CYCLES, |period| period.every);
-    let period = base.phases.steady;
-    let profiles = match asked.under_faults {
-        true => LEAST_PROFILES.max(steady.div_duration_f64(period).ceil() as u32),
-        false => 0,
-    };
-    let fits = steady >= cycle * (CYCLES - 2);
-    let manner = Manner {
-        cycle: if fits { cycle } else { steady / CYCLES },
-        warm_up: cycle
-            .clamp(Duration::from_secs(1), Duration::from_secs(5))
-            .min(steady / 2),
-        steady,
-        profiles,
-        config: config.clone(),
-    };
-    // Read back with its copied configuration, so that the driver checks that as well.
-    let change = variant::Change {
-        rate: base.load.rate,
-        warm_up: manner.warm_up,
-        steady: steady.max(period * profiles),
-        repeat: asked.under_faults.then_some(period),
-        drain: base.phases.drain_deadline,
-        config,
-        faults: (!asked.under_faults).then(Vec::new),
-        ..variant::Change::default()
-    };
-    let probe = variant::write(base, &change, dir, "probe")?;
-    let problems = runner::preflight(&probe, options);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let of = slowest.map_or(
-        "no periodic work is known: a tenth of the probe".to_owned(),
-        |period| period.key,
-    );
-    let method = Method {
-        cycle_us: manner.cycle.as_micros() as u64,
-        cycle_of: if fits {
-            of
-        } else {
-            format!(
-                "a tenth of the probe: {} cycles of {of} were asked not to be waited for",
-                CYCLES - 2
-            )
-        },
-        steady_us: match profiles {
-            0 => steady,
-            profiles => period * profiles,
-        }
-        .as_micros() as u64,
-        warm_up_us: manner.warm_up.as_micros() as u64,
-        most_probes: asked.probes,
-        faults: if asked.under_faults {
-            base.faults
-                .iter()
-                .map(scenario::FaultPlan::describe)
-                .chain([format!(
-                    "all of them {profiles} times, each time after {}",
-                    show_duration(period)
-                )])
-                .collect()
-        } else {
-            Vec::new()
-        },
-        changed: changes
-            .iter()
-            .map(|(key, value)| format!("{key} = {value}"))
-            .chain(
-                asked
-                    .overrides
-                    .set
-                    .iter()
-                    .filter(|set| !set.starts_with(CONFIG))
-                    .cloned(),
-            )
-            .collect(),
-    };
-    // The probes are made from the scenario as it stands, whose path the messages name.
-    let base = scenario::load(
-        &asked.path,
-        &Overrides {
-            set: asked
-                .overrides
-                .set
-                .iter()
-                .filter(|set| !set.starts_with(CONFIG))
-                .cloned()
-                .collect(),
-            ..asked.overrides.clone()
-        },
-    )?;
-    Ok((base, manner, text, method))
 }
 
 /// A plan that is being carried out.

@@ -14,21 +14,22 @@ mod band;
 pub(crate) mod charts;
 pub(crate) mod figure;
 mod findings;
+pub(crate) mod frame;
 pub(crate) mod scale;
 mod view;
 
-use minijinja::Environment;
-
+use self::frame::Page;
 use super::{Error, Format, Input, Rendered};
 
 /// The format `html`.
 #[derive(Debug)]
 pub(super) struct Html;
 
-/// The page. Its name ends in `.html`, which is what switches escaping on.
-const PAGE: (&str, &str) = ("report.html", include_str!("../../templates/report.html"));
-
-pub(crate) const STYLE: &str = include_str!("../../templates/report.css");
+const PAGE: Page = Page {
+    name: "report.html",
+    template: include_str!("../../templates/report.html"),
+    style: "",
+};
 
 impl Format for Html {
     fn name(&self) -> &'static str {
@@ -40,19 +41,7 @@ impl Format for Html {
     }
 
     fn render(&self, input: &Input<'_>) -> Result<Vec<Rendered>, Error> {
-        let wrong = |source: minijinja::Error| Error::Page {
-            reason: format!("{source:#}"),
-        };
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-        environment.add_template(PAGE.0, PAGE.1).map_err(wrong)?;
-        let template = environment.get_template(PAGE.0).map_err(wrong)?;
-        let mut text = template
-            .render(view::context(input, STYLE)?)
-            .map_err(wrong)?;
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
+        let text = frame::render(&PAGE, view::head(input.record), view::body(input)?)?;
         Ok(vec![Rendered {
             file_name: "report.html",
             text,

@@ -114,6 +114,14 @@ fn everything_wrong_is_said_before_anything_starts() {
     assert_eq!(plan, Value::Null);
     assert!(!bench.join("plans-9").exists(), "something was left behind");
 
+    let ramp = ["--set", "load.ramp_to=9000/s"];
+    let turns = ["--set", "load.turns=250ms", "--set", "load.turn=first"];
+    for (options, words) in [(&ramp[..], "ramp_to"), (&turns[..], "half the rate")] {
+        let (code, text, _) = search(bench, 9, options);
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains(words), "{words}: {text}");
+    }
+
     let options = ["--rate", "fast", "--outage", "3 moons", "--budget", "much"];
     let (code, text, _) = search(bench, 9, &options);
     assert_eq!(code, 2, "{text}");

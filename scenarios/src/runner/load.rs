@@ -123,6 +123,49 @@ impl Forwarded for ThroughProxy {
     }
 }
 
+/// Where the load goes: through a proxy where the source is spoken to over the network; and who knows which
+/// of its bytes were passed on.
+fn way_in(
+    run: &Run<'_>,
+    place: &Place,
+) -> Result<(SocketAddr, Arc<dyn Forwarded>), String> {
+    const LINK: &str = "generator->agent";
+    let source = SocketAddr::from(([127, 0, 0, 1], place.source_port));
+    if !matches!(run.scenario.load.into, "avro" | "netcat") {
+        return Ok((source, Arc::new(|_| None)));
+    }
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let address = match run.world.links().get(LINK) {
+        // A later round of a soak finds the link of the first one.
+        Some(link) => link.proxies().first().map_or(source, Proxy::address),
+        None => run.world.add_link(LINK, &[any], &[source])?,
+    };
+    Ok(match run.world.links().get(LINK) {
+        Some(link) => (address, Arc::new(ThroughProxy(link))),
+        None => (address, Arc::new(|_| None)),
+    })
+}
+
+/// Starts the looks at the store.
+fn watch(
+    run: &Run<'_>,
+    store: &dyn Running,
+    receiver: Option<Box<dyn Receiver>>,
+    observer: &Arc<dyn Observer>,
+) -> Result<Watch, String> {
+    let receiver = match receiver {
+        Some(mut receiver) => {
+            receiver.turn(run.dir.run);
+            receiver
+        }
+        None => store
+            .receiver(run.dir.run)
+            .map_err(|error| error.to_string())?,
+    };
+    Watch::start(receiver, LOOK, Arc::clone(observer), Arc::clone(&run.clock))
+        .map_err(|error| error.to_string())
+}
+
 /// Runs warm-up and steady, faults included, until the load has ended.
 ///
 /// `receiver` is what the round of a soak before this one read the store with; a fresh one unless given.
@@ -133,21 +176,7 @@ pub(super) fn run(
     receiver: Option<Box<dyn Receiver>>,
 ) -> Result<Loaded, String> {
     let scenario = run.scenario;
-    let source = SocketAddr::from(([127, 0, 0, 1], place.source_port));
-    let mut address = source;
-    let mut forwarded: Arc<dyn Forwarded> = Arc::new(|_| None);
-    if matches!(scenario.load.into, "avro" | "netcat") {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        const LINK: &str = "generator->agent";
-        address = match run.world.links().get(LINK) {
-            // A later round of a soak finds the link of the first one.
-            Some(link) => link.proxies().first().map_or(source, Proxy::address),
-            None => run.world.add_link(LINK, &[any], &[source])?,
-        };
-        if let Some(link) = run.world.links().get(LINK) {
-            forwarded = Arc::new(ThroughProxy(link));
-        }
-    }
+    let (address, forwarded) = way_in(run, place)?;
     let generator = generator_of(&scenario.load, place, address)?;
     let schedule = Arc::new(schedule_of(scenario)?);
     let pool = Arc::new(pool_of(scenario)?);
@@ -164,22 +193,7 @@ pub(super) fn run(
     run.clock.set_t0(t0);
     run.history().set_t0(t0);
     let observer: Arc<dyn Observer> = Arc::clone(&run.account) as Arc<dyn Observer>;
-    let receiver = match receiver {
-        Some(mut receiver) => {
-            receiver.turn(run.dir.run);
-            receiver
-        }
-        None => store
-            .receiver(run.dir.run)
-            .map_err(|error| error.to_string())?,
-    };
-    let watch = Watch::start(
-        receiver,
-        LOOK,
-        Arc::clone(&observer),
-        Arc::clone(&run.clock),
-    )
-    .map_err(|error| error.to_string())?;
+    let watch = watch(run, store, receiver, &observer)?;
     let metrics_port = scenario
         .sut
         .driver

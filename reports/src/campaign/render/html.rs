@@ -5,52 +5,46 @@
 //! Everything from the record is escaped by the template engine; only the figure, which is drawn
 //! here from numbers, goes in as markup.
 
-use minijinja::{Environment, UndefinedBehavior, Value, context};
+use minijinja::{Value, context};
 
 use super::words;
 use crate::campaign::analysis::{Analysis, Part, State};
 use crate::campaign::conclude::{claim_ppm, lower_ppm, percent_down, percent_up};
 use crate::campaign::{Outcome, Place, Strike, Trial};
 use crate::format::Error;
+use crate::format::html::frame::{self, Head, Page};
 use crate::record::Known;
 use crate::show::{count, duration, duration_f64};
 use crate::statistics::kaplan_meier::Step;
 
-/// The page. Its name ends in `.html`, which is what switches escaping on.
-const PAGE: (&str, &str) = (
-    "reliability.html",
-    include_str!("../../../templates/reliability.html"),
-);
-const STYLE: &str = include_str!("../../../templates/report.css");
-const OWN_STYLE: &str = include_str!("../../../templates/reliability.css");
+const PAGE: Page = Page {
+    name: "reliability.html",
+    template: include_str!("../../../templates/reliability.html"),
+    style: include_str!("../../../templates/reliability.css"),
+};
 
 pub(super) fn render(analysis: &Analysis<'_>) -> Result<String, Error> {
-    let wrong = |source: minijinja::Error| Error::Page {
-        reason: format!("{source:#}"),
+    let record = analysis.record;
+    let (headline, reasons) = frame::headline(&record.reasons);
+    let head = Head {
+        subject: record.identity.scenario.clone(),
+        started: record.identity.started.clone(),
+        made_by: "reliability report",
+        verdict: record.verdict.as_str(),
+        word: record.verdict.as_str(),
+        headline,
+        reasons,
+        interrupted: record
+            .interrupted
+            .then_some("The campaign was interrupted; what it had done until then is here."),
     };
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_template(PAGE.0, PAGE.1).map_err(wrong)?;
-    let template = environment.get_template(PAGE.0).map_err(wrong)?;
-    let mut text = template.render(page(analysis)).map_err(wrong)?;
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
+    frame::render(&PAGE, head, body(analysis))
 }
 
-fn page(analysis: &Analysis<'_>) -> Value {
+fn body(analysis: &Analysis<'_>) -> Value {
     let record = analysis.record;
     let identity = &record.identity;
     context! {
-        // Our own, and no text of the record: quotes and `>` stay what they are.
-        style => Value::from_safe_string(format!("{STYLE}{OWN_STYLE}")),
-        verdict => record.verdict.as_str(),
-        scenario => identity.scenario.clone(),
-        started => identity.started.clone(),
-        reason => record.reasons.first().cloned().unwrap_or_default(),
-        reasons => record.reasons.iter().skip(1).cloned().collect::<Vec<_>>(),
-        interrupted => record.interrupted,
         summary => words::summary(analysis),
         figures => figures(analysis),
         claimed => claimed(analysis),

@@ -4,26 +4,37 @@ use minijinja::{Value, context};
 
 use super::super::terminal::{fault_lines, latency_row};
 use super::super::{Error, Input};
+use super::frame::{self, Head};
 use super::{band, charts, findings};
 use crate::record::{Known, OwedRule, Ratio, RunRecord, Scope};
 use crate::show;
 use crate::verdict::Verdict;
 
-/// Everything the template asks for.
-pub(super) fn context(input: &Input<'_>, style: &str) -> Result<Value, Error> {
+/// What stands on top.
+pub(super) fn head(record: &RunRecord) -> Head<'_> {
+    let (headline, reasons) = frame::headline(&record.reasons);
+    Head {
+        subject: record.identity.scenario.clone(),
+        started: started(&record.identity.started),
+        made_by: "report",
+        verdict: record.verdict.as_str(),
+        word: record.verdict.as_str(),
+        headline,
+        reasons,
+        interrupted: record
+            .interrupted
+            .then_some("The run was interrupted; what it recorded until then is here."),
+    }
+}
+
+/// Everything else that the template asks for.
+pub(super) fn body(input: &Input<'_>) -> Result<Value, Error> {
     let record = input.record;
     let no_series = input.series.reason().map(str::to_owned);
     let figures = charts::over_time(input)?;
     let percentiles = charts::by_percentile(record)?;
     Ok(context! {
-        style => Value::from_safe_string(style.to_owned()),
-        verdict => record.verdict.as_str(),
-        reason => record.reasons.first().map_or("No reason was recorded.", String::as_str),
-        reasons => record.reasons.iter().skip(1).cloned().collect::<Vec<_>>(),
-        interrupted => record.interrupted,
-        scenario => record.identity.scenario.clone(),
         description => record.identity.description.clone(),
-        started => started(&record.identity.started),
         facts => facts(record),
         indicators => indicators(record),
         band => band::context(record),

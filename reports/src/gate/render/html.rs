@@ -4,32 +4,29 @@
 //! Styles are those of the run's report. Everything from the record is escaped by the template
 //! engine; only figures, which are drawn here from numbers, go in as markup.
 
-use minijinja::{Environment, Value, context};
+use minijinja::{Value, context};
 
 use super::{
     alarmed, arms, change, differences, done, margin, share, signed, slowest_pair, value, words,
 };
 use crate::format::Error;
+use crate::format::html::frame::{self, Head, Page};
 use crate::gate::metric::Class;
 use crate::gate::record::{GateRecord, MetricResult, Outcome, ScenarioGate};
 use crate::record::Known;
 use crate::show;
 
-const PAGE: (&str, &str) = ("gate.html", include_str!("../../../templates/gate.html"));
-const STYLE: &str = include_str!("../../../templates/report.css");
-const OWN_STYLE: &str = include_str!("../../../templates/gate.css");
+const PAGE: Page = Page {
+    name: "gate.html",
+    template: include_str!("../../../templates/gate.html"),
+    style: include_str!("../../../templates/gate.css"),
+};
 
 /// The record as a page.
 ///
 /// # Errors
 /// None that is not a defect of ours.
 pub fn html(record: &GateRecord) -> Result<String, Error> {
-    let wrong = |source: minijinja::Error| Error::Page {
-        reason: format!("{source:#}"),
-    };
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    environment.add_template(PAGE.0, PAGE.1).map_err(wrong)?;
     let scenarios: Vec<Value> = record.scenarios.iter().map(scenario).collect();
     let arm = |at: usize| {
         record.arms.get(at).map_or_else(
@@ -40,13 +37,7 @@ pub fn html(record: &GateRecord) -> Result<String, Error> {
             },
         )
     };
-    let page = context! {
-        style => format!("{STYLE}{OWN_STYLE}"),
-        verdict => record.verdict.as_str(),
-        title => arms(record),
-        reason => record.reasons.first().cloned().unwrap_or_else(|| "no reason was recorded".to_owned()),
-        reasons => record.reasons.iter().skip(1).cloned().collect::<Vec<_>>(),
-        interrupted => record.interrupted,
+    let body = context! {
         facts => [done(record), record.host_kind.clone(), to_the_second(&record.started)],
         arms => [arm(0), arm(1)],
         scenarios => scenarios,
@@ -54,14 +45,20 @@ pub fn html(record: &GateRecord) -> Result<String, Error> {
         command => record.command_line.join(" "),
         rule => rule(record),
     };
-    let mut text = environment
-        .get_template(PAGE.0)
-        .and_then(|template| template.render(page))
-        .map_err(wrong)?;
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
+    let (headline, reasons) = frame::headline(&record.reasons);
+    let head = Head {
+        subject: arms(record),
+        started: String::new(),
+        made_by: "gate",
+        verdict: record.verdict.as_str(),
+        word: record.verdict.as_str(),
+        headline,
+        reasons,
+        interrupted: record
+            .interrupted
+            .then_some("The gate was interrupted; what it has until then is here."),
+    };
+    frame::render(&PAGE, head, body)
 }
 
 /// An instant without the parts of its second.

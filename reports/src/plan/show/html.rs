@@ -1,39 +1,50 @@
 //! A plan as one page: rate against percentiles, CPU and fill with the knee marked; the frontier.
 
-use minijinja::{Environment, Value, context};
+use minijinja::{Value, context};
 
 use super::{Table, facts, fit, headline, numbers, probes, remarks, slice};
 use crate::format::Error;
 use crate::format::html::charts::ready;
 use crate::format::html::figure::{Axis, FIRST_LINE, Figure, Line, Shade};
-use crate::format::html::{STYLE, scale};
+use crate::format::html::frame::{self, Head, Page};
+use crate::format::html::scale;
 use crate::plan::sizing::Slice;
-use crate::plan::{PlanRecord, Probe, ProbeKind};
+use crate::plan::{Conclusion, PlanRecord, Probe, ProbeKind};
 use crate::record::Known;
 use crate::show;
 
-const PAGE: (&str, &str) = ("plan.html", include_str!("../../../templates/plan.html"));
+const PAGE: Page = Page {
+    name: "plan.html",
+    template: include_str!("../../../templates/plan.html"),
+    style: "",
+};
 
 /// The page.
 ///
 /// # Errors
 /// [`Error::Page`] and [`Error::Figure`], which only a defect of ours can cause.
 pub fn html(plan: &PlanRecord) -> Result<String, Error> {
-    let wrong = |source: minijinja::Error| Error::Page {
-        reason: format!("{source:#}"),
+    let verdict = match plan.conclusion {
+        Conclusion::Found => "pass",
+        Conclusion::BelowLowest => "fail",
+        _ => "inconclusive",
     };
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    environment.add_template(PAGE.0, PAGE.1).map_err(wrong)?;
-    let template = environment.get_template(PAGE.0).map_err(wrong)?;
-    let mut text = template.render(page(plan)?).map_err(wrong)?;
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
+    let head = Head {
+        subject: plan.scenario.clone(),
+        started: plan.started.clone(),
+        made_by: "plan",
+        verdict,
+        word: "plan",
+        headline: headline(plan),
+        reasons: plan.reasons.get(1..).unwrap_or_default(),
+        interrupted: plan
+            .interrupted
+            .then_some("The plan was interrupted; what there was until then is here."),
+    };
+    frame::render(&PAGE, head, body(plan)?)
 }
 
-fn page(plan: &PlanRecord) -> Result<Value, Error> {
+fn body(plan: &PlanRecord) -> Result<Value, Error> {
     let mut figures = Vec::new();
     figures.extend(percentiles(plan)?);
     figures.extend(shares(plan)?);
@@ -60,13 +71,6 @@ fn page(plan: &PlanRecord) -> Result<Value, Error> {
         },
     });
     Ok(context! {
-        style => Value::from_safe_string(STYLE.to_owned()),
-        scenario => plan.scenario.clone(),
-        started => plan.started.clone(),
-        interrupted => plan.interrupted,
-        verdict => if plan.conclusion == crate::plan::Conclusion::Found { "pass" } else if plan.conclusion == crate::plan::Conclusion::BelowLowest { "fail" } else { "inconclusive" },
-        headline => headline(plan),
-        reasons => plan.reasons.iter().skip(1).cloned().collect::<Vec<_>>(),
         facts => facts(plan).into_iter().map(|(name, text)| context! { name, text }).collect::<Vec<_>>(),
         figures,
         probes => table(&probes(plan)),

@@ -1,48 +1,46 @@
 //! A soak as one page: memory, descriptors, threads, files and disk over time, and each round's p99.
 
-use minijinja::{Environment, Value, context};
+use minijinja::{Value, context};
 
 use super::{Table, bases, facts, growth, kept, rounds};
 use crate::format::Error;
 use crate::format::html::charts::ready;
 use crate::format::html::figure::{Axis, FIRST_LINE, Figure, Line};
-use crate::format::html::{STYLE, scale};
+use crate::format::html::frame::{self, Head, Page};
+use crate::format::html::scale;
 use crate::show;
 use crate::soak::SoakRecord;
 use crate::soak::growth::{Holder, Metric, Sample};
 
-const PAGE: (&str, &str) = ("soak.html", include_str!("../../../templates/soak.html"));
+const PAGE: Page = Page {
+    name: "soak.html",
+    template: include_str!("../../../templates/soak.html"),
+    style: "",
+};
 
 /// The page.
 pub(super) fn html(record: &SoakRecord) -> Result<String, Error> {
-    let wrong = |source: minijinja::Error| Error::Page {
-        reason: format!("{source:#}"),
+    let (headline, reasons) = frame::headline(&record.reasons);
+    let head = Head {
+        subject: record.scenario.clone(),
+        started: record.started.clone(),
+        made_by: "run --for",
+        verdict: record.verdict.as_str(),
+        word: record.verdict.as_str(),
+        headline,
+        reasons,
+        interrupted: None,
     };
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    environment.add_template(PAGE.0, PAGE.1).map_err(wrong)?;
-    let template = environment.get_template(PAGE.0).map_err(wrong)?;
-    let mut text = template.render(page(record)?).map_err(wrong)?;
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
+    frame::render(&PAGE, head, body(record)?)
 }
 
-fn page(record: &SoakRecord) -> Result<Value, Error> {
+fn body(record: &SoakRecord) -> Result<Value, Error> {
     let mut figures = Vec::new();
     for metric in Metric::ALL {
         figures.extend(over_time(record, metric)?);
     }
     let (all, left) = rounds(record);
-    let mut reasons = record.reasons.iter();
     Ok(context! {
-        style => Value::from_safe_string(STYLE.to_owned()),
-        scenario => record.scenario.clone(),
-        started => record.started.clone(),
-        verdict => record.verdict.as_str(),
-        headline => reasons.next().cloned().unwrap_or_default(),
-        reasons => reasons.cloned().collect::<Vec<_>>(),
         facts => facts(record).into_iter().map(|(name, text)| context! { name, text }).collect::<Vec<_>>(),
         growth => table(&growth(record)),
         bases => bases(record),

@@ -1,18 +1,17 @@
 //! `campaign`: parses what it is asked for, runs it, shows what it came to.
 
-use std::io::IsTerminal;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use flume_bench_reports::campaign::{CampaignRecord, render};
+use flume_bench_reports::campaign::render;
 use flume_bench_scenarios::campaign::{self, Request, Wanted};
 use flume_bench_scenarios::runner::Options;
 use flume_bench_scenarios::scenario::reader::Problem;
 use flume_bench_scenarios::text::parse_duration;
 
 use super::run::load;
-use super::{exit, interrupt, print, say, say_problems, tools};
+use super::stored::Made;
+use super::{exit, interrupt, say, say_problems, tools};
 use crate::args::Campaign;
 
 /// The trials of a campaign for which no rule is given: enough for "below 5 %".
@@ -49,7 +48,16 @@ pub(crate) fn campaign(args: &Campaign, command_line: Vec<String>) -> ExitCode {
     };
     match campaign::run(&scenario, &request, &options, &tell) {
         Ok(done) => {
-            show(&done.dir, &done.record, quiet);
+            let record = &done.record;
+            let made = Made {
+                dir: &done.dir,
+                page: "reliability.html",
+                formats: &render::FORMATS,
+                render: |format: &str, width, colour| render::render(record, format, width, colour),
+                verdict: record.verdict,
+                reasons: &record.reasons,
+            };
+            made.show(quiet);
             exit(done.record.exit_code)
         }
         Err(problems) => say_problems(&problems),
@@ -106,49 +114,6 @@ fn parse_share(text: &str) -> Option<f64> {
         None => text.parse().ok()?,
     };
     (share > 0.0 && share < 1.0).then_some(share)
-}
-
-/// The reports beside the record, and one of them on the terminal.
-fn show(dir: &Path, record: &CampaignRecord, quiet: bool) {
-    let verdict = format!(
-        "{}: {}\n",
-        record.verdict.as_str(),
-        record.reasons.first().map_or("", String::as_str)
-    );
-    for format in render::FORMATS
-        .into_iter()
-        .filter(|format| *format != "json")
-    {
-        if let Err(error) = write(dir, record, format) {
-            say(&format!("the report could not be written: {error}"));
-        }
-    }
-    if quiet {
-        print(&verdict);
-        return;
-    }
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    match render::render(record, "terminal", 100, colour) {
-        Some(Ok(all)) => all.iter().for_each(|one| print(&one.text)),
-        Some(Err(error)) => say(&error.to_string()),
-        None => {}
-    }
-    say(&format!(
-        "report: {}",
-        dir.join("reliability.html").display()
-    ));
-}
-
-/// Writes one rendering beside the record.
-fn write(dir: &Path, record: &CampaignRecord, format: &str) -> Result<(), String> {
-    let rendered = render::render(record, format, 100, false)
-        .ok_or("there is no such format")?
-        .map_err(|error| error.to_string())?;
-    for one in rendered {
-        let path = dir.join(one.file_name);
-        std::fs::write(&path, one.text).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

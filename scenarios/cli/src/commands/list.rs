@@ -66,34 +66,16 @@ fn kinds() -> String {
         settings(&mut text, kind.settings);
     }
     let pair = |name: &str, summary: &str| (name.to_owned(), summary.to_owned());
-    section(
-        &mut text,
-        "load goes into  ([load] into)",
-        generator::KINDS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "payloads  ([load] payload)",
-        payload::KINDS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "receivers",
-        receiver::KINDS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "checkers",
-        checker::CHECKERS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
+    macro_rules! list {
+        ($title:literal, $kinds:expr) => {
+            let entries = $kinds.iter().map(|kind| pair(kind.name, kind.summary));
+            section(&mut text, $title, entries);
+        };
+    }
+    list!("load goes into  ([load] into)", generator::KINDS);
+    list!("payloads  ([load] payload)", payload::KINDS);
+    list!("receivers", receiver::KINDS);
+    list!("checkers", checker::CHECKERS);
     section(
         &mut text,
         "report formats  (report --format)",
@@ -101,53 +83,13 @@ fn kinds() -> String {
             .iter()
             .map(|kind| pair(kind.name(), kind.summary())),
     );
-    section(
-        &mut text,
-        "decoys  ([sut] defect)",
-        decoy::DEFECTS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "the agent's sources",
-        source::KINDS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "the agent's channels",
-        channel::KINDS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "the agent's sinks",
-        sink::KINDS.iter().map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "the agent's interceptors",
-        interceptor::KINDS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "the agent's selectors",
-        selector::KINDS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
-    section(
-        &mut text,
-        "the agent's sink processors",
-        sink_processor::KINDS
-            .iter()
-            .map(|kind| pair(kind.name, kind.summary)),
-    );
+    list!("decoys  ([sut] defect)", decoy::DEFECTS);
+    list!("the agent's sources", source::KINDS);
+    list!("the agent's channels", channel::KINDS);
+    list!("the agent's sinks", sink::KINDS);
+    list!("the agent's interceptors", interceptor::KINDS);
+    list!("the agent's selectors", selector::KINDS);
+    list!("the agent's sink processors", sink_processor::KINDS);
     text
 }
 

@@ -1,17 +1,16 @@
 //! `run --for`: a soak.
 
-use std::io::IsTerminal;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use flume_bench_reports::soak::{SoakRecord, show};
+use flume_bench_reports::soak::show;
 use flume_bench_scenarios::runner::{self, Options};
 use flume_bench_scenarios::scenario::Scenario;
 use flume_bench_scenarios::scenario::reader::Problem;
 use flume_bench_scenarios::text::parse_duration;
 
-use super::{exit, print, say, say_problems};
+use super::stored::Made;
+use super::{exit, say_problems};
 use crate::args::{Overriding, Run};
 
 /// How long a soak is to last, where one is asked for, and what `--judge-every` changes in the
@@ -59,40 +58,14 @@ pub(super) fn perform(scenario: &Scenario, options: &Options, lasts: Duration) -
         Err(problems) => return say_problems(&problems),
     };
     let record = &soaked.record;
-    for format in show::FORMATS.into_iter().filter(|format| *format != "json") {
-        if let Err(error) = write(&soaked.dir, record, format) {
-            say(&format!("the report could not be written: {error}"));
-        }
-    }
-    if options.quiet {
-        print(&format!(
-            "{}: {}\n",
-            record.verdict.as_str(),
-            record.reasons.first().map_or("", String::as_str)
-        ));
-    } else {
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        match show::render(record, "terminal", 100, colour) {
-            Some(Ok(all)) => all.iter().for_each(|one| print(&one.text)),
-            Some(Err(error)) => say(&error.to_string()),
-            None => {}
-        }
-        say(&format!(
-            "report: {}",
-            soaked.dir.join("soak.html").display()
-        ));
-    }
+    let made = Made {
+        dir: &soaked.dir,
+        page: "soak.html",
+        formats: &show::FORMATS,
+        render: |format: &str, width, colour| show::render(record, format, width, colour),
+        verdict: record.verdict,
+        reasons: &record.reasons,
+    };
+    made.show(options.quiet);
     exit(record.exit_code)
-}
-
-/// Writes one rendering beside the record.
-fn write(dir: &Path, record: &SoakRecord, format: &str) -> Result<(), String> {
-    let rendered = show::render(record, format, 100, false)
-        .ok_or("there is no such format")?
-        .map_err(|error| error.to_string())?;
-    for one in rendered {
-        let path = dir.join(one.file_name);
-        std::fs::write(&path, one.text).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(())
 }

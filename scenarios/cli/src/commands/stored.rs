@@ -1,13 +1,17 @@
-//! `report` on what is no run: the stored records of campaigns, gates, plans and soaks, in each of their
-//! formats.
+//! The stored records of campaigns, gates, plans and soaks, in each of their formats: what `report` shows
+//! of them, and how a record that was just made is shown.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use flume_bench_reports::campaign;
-use flume_bench_reports::format::Rendered;
+use flume_bench_reports::format::{Error, Rendered};
 use flume_bench_reports::gate::{record as gate, render as of_gate};
 use flume_bench_reports::plan::{self, show as of_plan};
 use flume_bench_reports::soak;
+use flume_bench_reports::verdict::Verdict;
+
+use super::{print, say};
 
 /// A kind of record.
 struct Kind {
@@ -124,9 +128,7 @@ fn gated(file: &Path, format: &str, colour: bool) -> Result<Vec<Rendered>, Strin
 
 fn planned(file: &Path, format: &str, colour: bool) -> Result<Vec<Rendered>, String> {
     let record = plan::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let shown = |result: Result<String, flume_bench_reports::format::Error>| {
-        result.map_err(|error| error.to_string())
-    };
+    let shown = |result: Result<String, Error>| result.map_err(|error| error.to_string());
     Ok(match format {
         "csv" => one("plan.csv", shown(of_plan::csv(&record))?),
         "html" => one("plan.html", shown(of_plan::html(&record))?),
@@ -140,6 +142,60 @@ fn planned(file: &Path, format: &str, colour: bool) -> Result<Vec<Rendered>, Str
 fn text(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file)
         .map_err(|error| format!("failed to read {}: {error}", file.display()))
+}
+
+/// A record that was just made: how it is shown.
+pub(super) struct Made<'a, F> {
+    /// Its directory.
+    pub(super) dir: &'a Path,
+    /// The page that is named in the end.
+    pub(super) page: &'static str,
+    /// All its formats; `json` is the record itself, which is there already.
+    pub(super) formats: &'static [&'static str],
+    /// It in a format, for so many columns, with colours or not.
+    pub(super) render: F,
+    /// Its verdict.
+    pub(super) verdict: Verdict,
+    /// Its reasons, the first of them the weightiest.
+    pub(super) reasons: &'a [String],
+}
+
+impl<F> Made<'_, F>
+where
+    F: Fn(&str, usize, bool) -> Option<Result<Vec<Rendered>, Error>>,
+{
+    /// Writes each format beside the record, and prints one of them; with `quiet` a line.
+    pub(super) fn show(&self, quiet: bool) {
+        for format in self.formats.iter().filter(|format| **format != "json") {
+            if let Err(error) = self.write(format) {
+                say(&format!("the report could not be written: {error}"));
+            }
+        }
+        if quiet {
+            let reason = self.reasons.first().map_or("", String::as_str);
+            print(&format!("{}: {reason}\n", self.verdict.as_str()));
+            return;
+        }
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        match (self.render)("terminal", WIDTH, colour) {
+            Some(Ok(all)) => all.iter().for_each(|one| print(&one.text)),
+            Some(Err(error)) => say(&error.to_string()),
+            None => {}
+        }
+        say(&format!("report: {}", self.dir.join(self.page).display()));
+    }
+
+    fn write(&self, format: &str) -> Result<(), String> {
+        let rendered = (self.render)(format, WIDTH, false)
+            .ok_or("there is no such format")?
+            .map_err(|error| error.to_string())?;
+        for one in rendered {
+            let path = self.dir.join(one.file_name);
+            std::fs::write(&path, one.text)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
