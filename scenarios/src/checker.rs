@@ -306,7 +306,7 @@ impl Evidence<'_> {
     /// Why a time that is too long may be the fault of the bench: a generator that sent late, or a
     /// receiver that could not look.
     fn bench_was_late(&self) -> Option<String> {
-        enough_evidence::slip(self).or_else(|| enough_evidence::blindness(self))
+        enough_evidence::late(self).or_else(|| enough_evidence::blindness(self))
     }
 }
 

@@ -5,7 +5,7 @@
 //! | [`search`] | three saturation probes, then bisection by the posterior; the trait of probes |
 //! | [`probe`] | probes as ordinary runs, and when one holds |
 //! | `outage` | the two runs behind the sizing |
-| `prepare` | how long a probe is and why, fixed before the first |
+//! | `prepare` | how long a probe is and why, fixed before the first |
 //! | [`conf`] | what is read from, and changed in, an agent's properties |
 //! | [`variant`] | a scenario changed for one probe |
 //! | [`measure`], [`harness`] | arrivals and fill of a run; CPU of this process |

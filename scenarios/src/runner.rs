@@ -108,20 +108,13 @@ pub fn run(scenario: &Scenario, options: &Options) -> Result<Outcome, Vec<Proble
     run_with(scenario, options, None)
 }
 
-/// The same with another run, in another thread, whose load is to begin at the same instant.
+/// The same with another run, in another thread, whose load is to begin at the same instant. Each thread
+/// holds [`Together::leaves`], so that nobody waits for a run that never comes.
 pub fn run_together(
     scenario: &Scenario,
     options: &Options,
     together: &Together,
 ) -> Result<Outcome, Vec<Problem>> {
-    /// However it ends.
-    struct Leaves<'a>(&'a Together);
-    impl Drop for Leaves<'_> {
-        fn drop(&mut self) {
-            self.0.leave();
-        }
-    }
-    let _leaves = Leaves(together);
     run_with(scenario, options, Some(together))
 }
 

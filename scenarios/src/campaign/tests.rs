@@ -114,6 +114,7 @@ fn n_is_fixed_and_the_record_written_before_the_first_trial() {
             "intact",
             "nothing_invented",
             "published",
+            "taken",
             "comes_back"
         ]
     );

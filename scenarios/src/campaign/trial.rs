@@ -242,7 +242,13 @@ fn failures(root: &Path, record: &RunRecord) -> Vec<Failure> {
         match checker.name.as_str() {
             "conservation" => miss("lost", counts.lost, &checker.reason),
             "publication" => miss("unpublished", counts.unpublished, &checker.reason),
-            "kept_up" => miss("unsent", counts.unsent, &checker.reason),
+            // Without an objective that is recorded as missed, it is what was never sent.
+            "kept_up" => match over("refused", counts.refused) {
+                Some(refused) if over("unsent", 0).is_none() => {
+                    miss("refused", refused, &checker.reason)
+                }
+                _ => miss("unsent", counts.unsent, &checker.reason),
+            },
             "duplicates" => miss("duplicated", counts.duplicated, &checker.reason),
             "order" => miss("reordered", counts.reordered, &checker.reason),
             "corruption" => {
@@ -352,6 +358,23 @@ mod tests {
             reason: reason.into(),
             ..Checker::default()
         }
+    }
+
+    #[test]
+    fn what_was_refused_is_no_event_that_was_never_sent() {
+        let mut record = clean(&strike("kill", "agent"));
+        record.checkers = vec![checker("kept_up", Verdict::Fail, "refused")];
+        let class = |record: &RunRecord| failures(Path::new("/nowhere"), record)[0].class.clone();
+        assert_eq!(class(&record), "unsent");
+        let missed = |metric: &str| Objective {
+            metric: metric.into(),
+            verdict: Verdict::Fail,
+            ..Objective::default()
+        };
+        record.objectives = vec![missed("refused")];
+        assert_eq!(class(&record), "refused");
+        record.objectives.push(missed("unsent"));
+        assert_eq!(class(&record), "unsent");
     }
 
     fn trial(strike: &Strike, record: &RunRecord, felt: bool) -> Trial {

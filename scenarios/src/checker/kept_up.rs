@@ -3,8 +3,8 @@
 //! An event that was due and never tried, because the source blocked until the load was over, is
 //! neither lost nor late for anybody who looks at what was issued. So it has a limit of its own:
 //! `unsent`, 0 unless the scenario says otherwise. Inconclusive where the bench itself may not have
-//! offered the load: an interrupted run, one that was given up, a torn journal, a generator that could
-//! not keep its schedule. `refused` has a limit only where the scenario sets one.
+//! offered the load: an interrupted run, one that was given up, a failure of the bench, a torn journal, a
+//! generator that could not keep its schedule. `refused` has a limit only where the scenario sets one.
 
 use flume_bench_reports::show::count;
 use flume_bench_reports::verdict::Verdict;
@@ -47,11 +47,22 @@ fn check(evidence: &Evidence<'_>) -> Finding {
             count(totals.planned)
         );
     }
-    match (totals.refused, limit("refused")) {
-        (None, Some(_)) => Finding::unknown(
+    // The worse of the two is the checker's: what was never sent, or what was refused.
+    match refused(evidence) {
+        Some(refused) if refused.verdict > finding.verdict => refused,
+        _ => finding,
+    }
+}
+
+/// Where refusals have a limit, what is wrong with their number.
+fn refused(evidence: &Evidence<'_>) -> Option<Finding> {
+    let limit = evidence.scenario.objectives.limit("refused")?;
+    let totals = &evidence.totals;
+    match totals.refused {
+        None => Some(Finding::unknown(
             "`refused` has a limit, but the source gives no answers, so nobody knows what it refused.",
-        ),
-        (Some(refused), Some(limit)) if refused > limit => Finding {
+        )),
+        Some(refused) if refused > limit => Some(Finding {
             verdict: Verdict::Fail,
             reason: format!(
                 "The source refused {} of {} issued events, and {} are allowed.",
@@ -61,8 +72,8 @@ fn check(evidence: &Evidence<'_>) -> Finding {
             ),
             expected: format!("refused at most {limit}"),
             seen: refused.to_string(),
-        },
-        _ => finding,
+        }),
+        Some(_) => None,
     }
 }
 
@@ -71,12 +82,16 @@ pub(super) fn doubt(evidence: &Evidence<'_>) -> Option<String> {
     if evidence.interrupted() {
         return Some("the run was interrupted".into());
     }
-    let given_up = |entry: &Entry| matches!(entry, Entry::GaveUp { .. });
-    if evidence.history.iter().any(|line| given_up(&line.entry)) {
-        return Some("the load was ended early".into());
+    let ended = evidence.history.iter().find_map(|line| match &line.entry {
+        Entry::GaveUp { .. } => Some("the load was ended early".to_owned()),
+        Entry::HarnessFailed { error } => Some(format!("the bench itself failed ({error})")),
+        _ => None,
+    });
+    if ended.is_some() {
+        return ended;
     }
     if !evidence.whole {
         return Some("the journal or the history is torn".into());
     }
-    super::enough_evidence::slip(evidence)
+    super::enough_evidence::late(evidence)
 }

@@ -186,9 +186,14 @@ fn quantile(evidence: &Evidence<'_>, objective: &LatencyObjective, scope: Scope)
         ),
         None => {
             let why = format!(
-                "{key}{place} is longer than any limit, because {} of {} events never came so far",
+                "{key}{place} is longer than any limit, because {} of {} events {}",
                 show::count(never),
-                show::count(all)
+                show::count(all),
+                if objective.word.starts_with("ack") {
+                    "were never acknowledged"
+                } else {
+                    "never came so far"
+                }
             );
             (
                 Known::unknown(why.clone()),
@@ -197,8 +202,10 @@ fn quantile(evidence: &Evidence<'_>, objective: &LatencyObjective, scope: Scope)
             )
         }
     };
+    let unsent = matches!(scope, Scope::Steady) && evidence.totals.unsent > 0;
     doubt = doubt
         .or_else(|| evidence.bench_was_late())
+        .or_else(|| super::kept_up::doubt(evidence).filter(|_| unsent))
         .or_else(|| between_looks(objective, due, never, limit));
     let verdict = match doubt {
         Some(doubt) => {
@@ -212,13 +219,14 @@ fn quantile(evidence: &Evidence<'_>, objective: &LatencyObjective, scope: Scope)
 
 /// How many events that were due in a scope have no sample of this word.
 fn never(evidence: &Evidence<'_>, word: &str, scope: Scope, due: &Due, sampled: u64) -> u64 {
-    let answers = word == "ack_response" && evidence.owing == Owing::Acked;
+    let answers = word.starts_with("ack") && evidence.owing == Owing::Acked;
     if !answers && !matches!(word, "stored_response" | "published_response") {
         return 0;
     }
     let unsent = match scope {
-        Scope::Steady => evidence.totals.unsent,
-        Scope::During => 0,
+        // What was never sent was never served either.
+        Scope::Steady if word != "ack_service" => evidence.totals.unsent,
+        _ => 0,
     };
     let issued = Measure::ALL
         .iter()

@@ -266,6 +266,65 @@ fn what_was_never_sent_fails_unless_it_is_allowed_or_the_bench_was_late() {
         with("unsent = 2000\nrefused = 2", &silent).0,
         Verdict::Inconclusive
     );
+    // What is not known of refusals hides no miss of the other.
+    let (verdict, reason) = with("refused = 2", &silent);
+    assert_eq!(verdict, Verdict::Fail);
+    assert!(reason.contains("never sent"), "{reason}");
+    // A source that takes next to nothing leaves few samples of slip, and those are in order.
+    let few = |evidence: &mut Evidence<'_>| evidence.slip = histogram(100, 400);
+    assert_eq!(with("", &few).0, Verdict::Fail);
+    let few_and_late = |evidence: &mut Evidence<'_>| evidence.slip = histogram(500_000, 400);
+    assert_eq!(with("", &few_and_late).0, Verdict::Inconclusive);
+}
+
+#[test]
+fn what_was_not_sent_because_the_bench_failed_is_held_against_nobody() {
+    let scenario = scenario(&[]);
+    let failed = Entry::HarnessFailed {
+        error: "no thread".into(),
+    };
+    let mut history = history();
+    history.push(line(9_000_000, failed));
+    let mut evidence = evidence(&scenario, &history);
+    evidence.totals.unsent = 2_000;
+    let (verdict, reason) = judged(&evidence, "kept_up");
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("no thread"), "{reason}");
+    // Nor do they make the others slow.
+    assert_eq!(judged(&evidence, "objectives").0, Verdict::Inconclusive);
+}
+
+#[test]
+fn answers_that_never_came_are_slow_answers() {
+    let scenario = scenario(&[("stored_response_p99 = \"2s\"", "ack_service_p90 = \"1s\"")]);
+    let history = history();
+    let with = |answered: u64| {
+        let mut evidence = evidence(&scenario, &history);
+        evidence.steady.0[Measure::AckService as usize] = histogram(1_000, answered);
+        judged(&evidence, "objectives")
+    };
+    assert_eq!(with(9_000).0, Verdict::Pass);
+    let (verdict, reason) = with(6_000);
+    assert_eq!(verdict, Verdict::Fail);
+    assert!(reason.contains("3,000 of 9,000"), "{reason}");
+    assert!(reason.contains("never acknowledged"), "{reason}");
+}
+
+#[test]
+fn a_loss_within_its_limit_stays_within_it_whatever_was_not_read() {
+    let scenario = scenario(&[("drained_within", "lost = 10\ndrained_within")]);
+    let lease = Entry::Lease {
+        path: "/a.tmp".into(),
+        recovered: false,
+        error: Some("timeout".into()),
+    };
+    let mut history = history();
+    history.insert(2, line(11_900_000, lease));
+    let mut evidence = evidence(&scenario, &history);
+    evidence.totals.lost = 10;
+    assert_eq!(judged(&evidence, "conservation").0, Verdict::Pass);
+    evidence.totals.lost = 11;
+    assert_eq!(judged(&evidence, "conservation").0, Verdict::Inconclusive);
 }
 
 #[test]

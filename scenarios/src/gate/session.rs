@@ -453,6 +453,7 @@ fn checker_of(objective: &str) -> Option<&'static str> {
         "corrupted" | "malformed" | "unexpected" => "corruption",
         "duplicated" => "duplicates",
         "reordered" => "order",
+        "refused" | "unsent" => "kept_up",
         "unpublished" => "publication",
         _ => return None,
     })
@@ -465,13 +466,14 @@ fn missed(record: &RunRecord) -> Vec<(String, String)> {
         checkers.any(|one| one.name == name && one.verdict == Verdict::Fail)
     };
     let mut missed = Vec::new();
-    let mut covered = vec!["kept_up"];
+    let short = load_not_taken_over(record);
+    // What the system did not take is what `OFFERED_LOAD` says, where it is that much.
+    let mut covered: Vec<&str> = short.iter().map(|_| "kept_up").collect();
     for objective in &record.objectives {
-        // What the system did not take while the load lasted is what `OFFERED_LOAD` says.
-        if matches!(objective.metric.as_str(), "refused" | "unsent") {
+        let checker = checker_of(&objective.metric).unwrap_or("objectives");
+        if checker == "kept_up" && short.is_some() {
             continue;
         }
-        let checker = checker_of(&objective.metric).unwrap_or("objectives");
         // A count says how many were not seen; whether that proves anything, its checker says.
         let counts = checker == "objectives" || failed(checker);
         if objective.verdict == Verdict::Fail && counts {
@@ -485,13 +487,14 @@ fn missed(record: &RunRecord) -> Vec<(String, String)> {
             let what = match one.name.as_str() {
                 "conservation" => "lost",
                 "corruption" => "corrupted",
+                "kept_up" => "unsent",
                 "publication" => "unpublished",
                 name => name,
             };
             missed.push((what.to_owned(), one.reason.clone()));
         }
     }
-    missed.extend(load_not_taken_over(record).map(|why| (OFFERED_LOAD.to_owned(), why)));
+    missed.extend(short.map(|why| (OFFERED_LOAD.to_owned(), why)));
     missed
 }
 

@@ -178,7 +178,9 @@ fn method(
     } else {
         Vec::new()
     };
-    let properties = changes.iter().map(|(key, value)| format!("{key} = {value}"));
+    let properties = changes
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"));
     Method {
         cycle_us: manner.cycle.as_micros() as u64,
         cycle_of,

@@ -125,10 +125,7 @@ impl Forwarded for ThroughProxy {
 
 /// Where the load goes: through a proxy where the source is spoken to over the network; and who knows which
 /// of its bytes were passed on.
-fn way_in(
-    run: &Run<'_>,
-    place: &Place,
-) -> Result<(SocketAddr, Arc<dyn Forwarded>), String> {
+fn way_in(run: &Run<'_>, place: &Place) -> Result<(SocketAddr, Arc<dyn Forwarded>), String> {
     const LINK: &str = "generator->agent";
     let source = SocketAddr::from(([127, 0, 0, 1], place.source_port));
     if !matches!(run.scenario.load.into, "avro" | "netcat") {

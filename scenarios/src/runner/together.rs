@@ -67,10 +67,24 @@ impl Together {
         }
     }
 
-    /// Says that one has ended. The other does not wait for it.
-    pub fn leave(&self) {
+    /// Says, when what is returned goes, that one has ended. The other does not wait for it then.
+    pub fn leaves(&self) -> Leaves<'_> {
+        Leaves(self)
+    }
+
+    fn leave(&self) {
         self.state().left += 1;
         self.changed.notify_all();
+    }
+}
+
+/// One of the two, which leaves however it ends.
+#[derive(Debug)]
+pub struct Leaves<'a>(&'a Together);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -86,15 +100,16 @@ mod tests {
         let other = Arc::clone(&together);
         let other = std::thread::spawn(move || other.meet(|| false));
         together.wait_for_one();
+        let before = Instant::now();
         let begin = together.meet(|| false);
         assert_eq!(other.join().unwrap(), begin);
-        assert!(begin > Instant::now() - SOON);
+        assert!(begin >= before + SOON);
     }
 
     #[test]
     fn nobody_waits_for_one_that_left_or_for_ever() {
         let together = Together::default();
-        together.leave();
+        drop(together.leaves());
         together.wait_for_one();
         assert!(together.meet(|| false) <= Instant::now() + SOON);
         assert!(Together::default().meet(|| true) <= Instant::now() + SOON);

@@ -84,6 +84,7 @@ impl Launch<'_> {
     ) -> Ran {
         let together = Together::default();
         let one = |arm: usize, second: bool| {
+            let _leaves = together.leaves();
             let turns = Turns { turn, second };
             self.run(subject, arm, seed, Some((turns, &together)))
         };

@@ -285,6 +285,23 @@ fn what_was_not_seen_is_lost_only_where_the_checker_says_so() {
 }
 
 #[test]
+fn what_was_refused_or_never_sent_is_missed_like_a_time() {
+    let names = |record: &RunRecord| -> Vec<String> {
+        missed(record).into_iter().map(|(what, _)| what).collect()
+    };
+    let mut record = good();
+    record.objectives.push(objective("refused", Verdict::Fail));
+    assert!(names(&record).is_empty(), "its checker has the last word");
+    record.checkers.push(checker("kept_up", Verdict::Fail));
+    assert_eq!(names(&record), ["refused"]);
+    record.objectives.clear();
+    assert_eq!(names(&record), ["unsent"]);
+    // So much of it is said once.
+    record.counts.owed = 9_899;
+    assert_eq!(names(&record), [OFFERED_LOAD]);
+}
+
+#[test]
 fn load_that_was_not_taken_over_is_missed() {
     let mut record = good();
     record.counts.owed = 9_900;
