@@ -6,15 +6,19 @@
 #[path = "common/bench.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod bench;
+#[path = "common/ends.rs"]
+mod ends;
+#[path = "common/turn.rs"]
+mod turn;
 #[path = "common/valid.rs"]
 mod valid;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bench::Bench;
+use ends::Ends;
 use serde_json::Value;
 
 /// A decoy with a menu of two kinds; the steady load is 1.2 s.
@@ -63,12 +67,6 @@ fn record(dir: &Path) -> Value {
     record
 }
 
-/// One campaign at a time: two would take each other's cores.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The only directory in `runs`.
 fn campaign_in(runs: &Path) -> PathBuf {
     std::fs::read_dir(runs)
@@ -96,7 +94,7 @@ fn campaign(bench: &Bench, text: &str, arguments: &[&str]) -> (i32, String, Path
 #[test]
 fn an_honest_decoy_is_not_contradicted() {
     let bench = Bench::new();
-    let _turn = turn();
+    let _turn = turn::turn();
     let (code, said, dir) = campaign(&bench, &scenario("honest", 1), &["--trials", "3"]);
     let record = record(&dir);
     let trials = record["trials"].as_array().unwrap();
@@ -128,8 +126,8 @@ fn an_honest_decoy_is_not_contradicted() {
 #[test]
 fn a_decoy_that_loses_when_killed_is_contradicted_and_shrunk_to_the_kill() {
     let bench = Bench::new();
-    let _turn = turn();
-    let arguments = ["--trials", "4", "--seed", "11", "--shrink-budget", "110s"];
+    let _turn = turn::turn();
+    let arguments = ["--trials", "4", "--seed", "11", "--shrink-budget", "300s"];
     let (code, said, dir) = campaign(&bench, &scenario("answer_early", 50), &arguments);
     assert_eq!(code, 1, "{said}");
     let record = record(&dir);
@@ -159,11 +157,11 @@ fn a_decoy_that_loses_when_killed_is_contradicted_and_shrunk_to_the_kill() {
 
 #[test]
 fn what_is_interrupted_is_kept_and_gone_on_with() {
-    let _turn = turn();
+    let _turn = turn::turn();
     let bench = Bench::new();
     let file = bench.write("decoy.toml", &scenario("honest", 1));
     let runs = bench.path().join("runs");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_flume-bench"))
+    let child = Command::new(env!("CARGO_BIN_EXE_flume-bench"))
         .args([
             "campaign",
             file.to_str().unwrap(),
@@ -175,8 +173,8 @@ fn what_is_interrupted_is_kept_and_gone_on_with() {
         .current_dir(bench.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut child = Ends(child.unwrap());
     let deadline = Instant::now() + Duration::from_secs(60);
     // One trial has ended and another one is under way.
     let under_way = || {
@@ -197,9 +195,9 @@ fn what_is_interrupted_is_kept_and_gone_on_with() {
         assert!(Instant::now() < deadline, "no second trial");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    let pid = nix::unistd::Pid::from_raw(child.0.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(child.0.wait().unwrap().code(), Some(3));
     let dir = campaign_in(&runs);
     let before = record(&dir);
     assert_eq!(before["interrupted"], true);

@@ -9,18 +9,20 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use flume_bench_reports::gate::record::SCHEMA;
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "common/ends.rs"]
+mod ends;
+#[path = "common/turn.rs"]
+mod turn;
 #[path = "common/valid.rs"]
 mod valid;
 
-/// One gate at a time on a machine.
-static TURN: Mutex<()> = Mutex::new(());
+use ends::Ends;
 
 const SCENARIO: &str = r#"
 seed = 5
@@ -138,7 +140,7 @@ impl Gated {
 
 #[test]
 fn equal_arms_pass_or_say_why_not() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn::turn();
     let (desk, scenario) = desk(SCENARIO);
     let summary = desk.path().join("summary.md");
     let arms = [
@@ -222,7 +224,7 @@ fn keeps_a_baseline(desk: &Path, scenario: &Path, gate: &Path) {
 
 #[test]
 fn both_arms_at_once_get_the_same_load_in_turns() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn::turn();
     let (desk, scenario) = desk(&SCENARIO.replace(
         "warm_up = \"200ms\"\nsteady = \"1500ms\"",
         "warm_up = \"400ms\"\nsteady = \"1600ms\"\nturns = \"100ms\"",
@@ -268,7 +270,7 @@ fn both_arms_at_once_get_the_same_load_in_turns() {
 
 #[test]
 fn a_machine_made_noisy_is_unfit_and_not_a_wrong_answer() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn::turn();
     let strict = SCENARIO.replace("foreign_cpu = \"100 %\"", "foreign_cpu = \"20 %\"");
     let (desk, scenario) = desk(&strict);
     let over = AtomicBool::new(false);
@@ -298,7 +300,7 @@ fn a_machine_made_noisy_is_unfit_and_not_a_wrong_answer() {
 
 #[test]
 fn a_third_more_cpu_is_a_regression() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn::turn();
     let (desk, scenario) = desk(SCENARIO);
     let arguments = [
         "--arm",
@@ -338,7 +340,7 @@ fn a_third_more_cpu_is_a_regression() {
 
 #[test]
 fn one_loss_in_the_candidate_is_enough() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn::turn();
     let (desk, scenario) = desk(SCENARIO);
     let lossy = "set:sut.defect=lose_every";
     let new = format!("new={lossy}");
@@ -366,14 +368,14 @@ fn one_loss_in_the_candidate_is_enough() {
 
 #[test]
 fn a_second_gate_is_refused_and_the_first_can_be_interrupted() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn::turn();
     let (desk, scenario) = desk(SCENARIO);
     let arms = ["--arm", "old=driver:decoy", "--arm", "new=driver:decoy"];
-    let mut first = command(desk.path(), &scenario, &arms)
+    let first = command(desk.path(), &scenario, &arms)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut first = Ends(first.unwrap());
     // The lock is held once the gate has its directory.
     let until = Instant::now() + Duration::from_secs(60);
     while std::fs::read_dir(desk.path().join("runs")).map_or(0, Iterator::count) == 0 {
@@ -388,9 +390,9 @@ fn a_second_gate_is_refused_and_the_first_can_be_interrupted() {
     assert!(text.contains("another gate runs on this machine"), "{text}");
     assert!(!desk.path().join("second").exists());
 
-    let pid = nix::unistd::Pid::from_raw(first.id().try_into().unwrap());
+    let pid = nix::unistd::Pid::from_raw(first.0.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    assert_eq!(first.wait().unwrap().code(), Some(3));
+    assert_eq!(first.0.wait().unwrap().code(), Some(3));
 }
 
 #[test]
@@ -498,7 +500,7 @@ fn checkout(desk: &Path) -> String {
 
 #[test]
 fn the_lines_of_the_github_example_run() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn::turn();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let workflow = std::fs::read_to_string(root.join("ci/examples/github-gate.yml")).unwrap();
     let steps = script_lines(&workflow);

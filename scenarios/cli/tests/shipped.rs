@@ -1,5 +1,6 @@
 //! The shipped scenarios that take longer than the quick ones of `kinds.rs`, each as its comment says.
-//! `hdfs` is the README's first command; what is shown on Apache Flume is in `flume_findings.rs`.
+//! `hdfs` is not among them: it is the README's first command, which CI runs before the tests. What is
+//! shown on Apache Flume is in `flume_findings.rs`.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +14,8 @@ mod needs;
 #[path = "common/shipped.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod shipped;
+#[path = "common/turn.rs"]
+mod turn;
 
 use flume_bench_scenarios::scenario::{self, Overrides};
 use shipped::Ran;
@@ -28,6 +31,7 @@ fn as_it_says(name: &str, driver: &str) -> Option<Ran> {
     if needs::skip(&scenario) {
         return None;
     }
+    let _turn = turn::turn();
     let ran = shipped::run(name, &["--sut", driver]);
     let expected = shipped::expected(name, driver);
     assert_eq!(ran.code, expected, "{}", ran.output);

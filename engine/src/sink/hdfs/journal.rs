@@ -64,12 +64,18 @@ pub(super) struct Journal {
     size: u64,
     /// Whether a part of a line may stand behind them.
     torn: bool,
+    /// Whether a sync has failed: what this file holds may never reach the disk, whatever a later sync of it
+    /// says, so it is written anew before the next line.
+    suspect: bool,
     /// In-use path → final path.
     entries: BTreeMap<String, String>,
     _lock: Flock<File>,
     /// Bytes the disk still takes.
     #[cfg(test)]
     room: Option<usize>,
+    /// The next sync fails.
+    #[cfg(test)]
+    sync_fails: bool,
 }
 
 impl Journal {
@@ -116,10 +122,13 @@ impl Journal {
             file,
             size,
             torn: false,
+            suspect: false,
             entries,
             _lock: lock,
             #[cfg(test)]
             room: None,
+            #[cfg(test)]
+            sync_fails: false,
         })
     }
 
@@ -137,10 +146,7 @@ impl Journal {
     pub(super) fn add(&mut self, entry: &Entry) -> Result<(), JournalError> {
         let line = serde_json::json!(["+", entry.in_use, entry.published]).to_string();
         self.append(line)
-            .and_then(|()| {
-                crate::fs::count_sync();
-                self.file.sync_data()
-            })
+            .and_then(|()| self.sync())
             .map_err(|source| JournalError::Io {
                 what: "writing",
                 path: self.path.clone(),
@@ -157,13 +163,7 @@ impl Journal {
             return Ok(());
         }
         let written = if self.size > REWRITE_BEYOND && self.entries.len() < 1000 {
-            rewrite(&self.path, &self.entries).and_then(|(file, size)| {
-                // The new one has the name now, whether or not that is durable yet.
-                self.file = file;
-                self.size = size;
-                self.torn = false;
-                sync_directory(&self.path)
-            })
+            self.renew()
         } else {
             self.append(serde_json::json!(["-", in_use]).to_string())
         };
@@ -174,9 +174,34 @@ impl Journal {
         })
     }
 
+    fn sync(&mut self) -> io::Result<()> {
+        crate::fs::count_sync();
+        #[cfg(test)]
+        if std::mem::take(&mut self.sync_fails) {
+            self.suspect = true;
+            return Err(io::ErrorKind::Other.into());
+        }
+        let synced = self.file.sync_data();
+        self.suspect |= synced.is_err();
+        synced
+    }
+
+    /// Writes another file with what is noted, in place of this one.
+    fn renew(&mut self) -> io::Result<()> {
+        let (file, size) = rewrite(&self.path, &self.entries)?;
+        // The new one has the name now, whether or not that is durable yet.
+        self.file = file;
+        self.size = size;
+        (self.torn, self.suspect) = (false, false);
+        sync_directory(&self.path)
+    }
+
     /// Adds a line, or nothing.
     fn append(&mut self, mut line: String) -> io::Result<()> {
         line.push('\n');
+        if self.suspect {
+            self.renew()?;
+        }
         self.cut()?;
         let written = self.write(line.as_bytes());
         if written.is_ok() {
@@ -331,6 +356,25 @@ mod tests {
         fs::write(&path, "[\"+\",\"/a.tmp\",\"/a\"]\nrubbish\n").unwrap();
         let error = Journal::open(&path).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_sync_that_failed_is_not_tried_again_on_the_same_file() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.add(&entry(0)).unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        journal.sync_fails = true;
+        journal.add(&entry(1)).unwrap_err();
+        assert_eq!(journal.entries(), [entry(0)]);
+        journal.add(&entry(2)).unwrap();
+        assert_ne!(fs::metadata(&path).unwrap().ino(), before);
+        drop(journal);
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.entries(), [entry(0), entry(2)]);
     }
 
     /// What a full disk left before appends that fail were cut off.

@@ -125,7 +125,7 @@ fn show(dir: &Path, record: &GateRecord, quiet: bool) {
     github(record);
     if !quiet {
         say(&format!(
-            "report: {} (gate.json, gate.md, gate.xml and gate.txt beside it)",
+            "report: {} (gate.json, gate.md, gate.xml, gate.om and gate.txt beside it)",
             dir.join("gate.html").display()
         ));
     }

@@ -51,7 +51,7 @@ pub(crate) fn plan(args: &Plan, command_line: Vec<String>) -> ExitCode {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         print(&terminal(record, 100, colour));
         say(&format!(
-            "plan: {}, and plan.json, plan.md, plan.csv beside it",
+            "plan: {}, and plan.json, plan.md, plan.csv and plan.om beside it",
             planned.dir.join("plan.html").display()
         ));
     }
