@@ -16,67 +16,72 @@ pub(super) static CHECKER: Checker = Checker {
 };
 
 fn check(evidence: &Evidence<'_>) -> Finding {
-    let expected = "ready, alive, the probe stored, and an end when asked".to_owned();
-    let finding = |verdict, reason: String, seen: &str| Finding {
+    died(evidence).unwrap_or_else(|| probed(evidence))
+}
+
+fn finding(verdict: Verdict, reason: String, seen: &str) -> Finding {
+    Finding {
         verdict,
         reason,
-        expected: expected.clone(),
+        expected: "ready, alive, the probe stored, and an end when asked".to_owned(),
         seen: seen.to_owned(),
-    };
-    let mut interrupted = false;
-    for line in evidence.history {
-        match &line.entry {
-            Entry::Interrupted { .. } => interrupted = true,
-            Entry::Note { text } if text.starts_with("never ready") => {
-                return finding(
-                    Verdict::Fail,
-                    format!(
-                        "The system under test never became ready ({}).",
-                        text.trim_start_matches("never ready: ")
-                            .lines()
-                            .next()
-                            .unwrap_or("")
-                    ),
-                    "never ready",
-                );
-            }
-            Entry::HadToBeKilled { role, limit_us }
-                if role == "agent" && !evidence.interrupted() =>
-            {
-                return finding(
-                    Verdict::Fail,
-                    format!(
-                        "The agent did not end within {:.1} s of SIGTERM, and had to be killed.",
-                        *limit_us as f64 / 1e6
-                    ),
-                    "killed at the stop",
-                );
-            }
-            // A second signal to the bench kills what it had started, and so does its own death; who killed
-            // the agent then is not known.
-            Entry::Ended { exit, .. } if exit == "signal 9" && (interrupted || !evidence.whole) => {
-            }
-            Entry::Ended {
-                role,
-                exit,
-                wanted: false,
-                ..
-            } if role == "agent" => {
-                return finding(
-                    Verdict::Fail,
-                    format!("The agent ended on its own: {exit}."),
-                    "ended",
-                );
-            }
-            _ => {}
-        }
     }
+}
+
+/// The first sign that it was never ready, ended on its own, or did not end when asked.
+fn died(evidence: &Evidence<'_>) -> Option<Finding> {
+    let mut interrupted = false;
+    evidence.history.iter().find_map(|line| match &line.entry {
+        Entry::Interrupted { .. } => {
+            interrupted = true;
+            None
+        }
+        Entry::Note { text } if text.starts_with("never ready") => {
+            let why = text.trim_start_matches("never ready: ").lines().next();
+            Some(finding(
+                Verdict::Fail,
+                format!(
+                    "The system under test never became ready ({}).",
+                    why.unwrap_or("")
+                ),
+                "never ready",
+            ))
+        }
+        Entry::HadToBeKilled { role, limit_us } if role == "agent" && !evidence.interrupted() => {
+            Some(finding(
+                Verdict::Fail,
+                format!(
+                    "The agent did not end within {:.1} s of SIGTERM, and had to be killed.",
+                    *limit_us as f64 / 1e6
+                ),
+                "killed at the stop",
+            ))
+        }
+        // A second signal to the bench kills what it had started, and so does its own death; who killed
+        // the agent then is not known.
+        Entry::Ended { exit, .. } if exit == "signal 9" && (interrupted || !evidence.whole) => None,
+        Entry::Ended {
+            role,
+            exit,
+            wanted: false,
+            ..
+        } if role == "agent" => Some(finding(
+            Verdict::Fail,
+            format!("The agent ended on its own: {exit}."),
+            "ended",
+        )),
+        _ => None,
+    })
+}
+
+/// What became of the probe.
+fn probed(evidence: &Evidence<'_>) -> Finding {
     let probe = evidence.history.iter().find_map(|line| match &line.entry {
         Entry::Probe {
             stored,
             took_us,
             error,
-        } => Some((*stored, *took_us, error.clone())),
+        } => Some((*stored, *took_us, error.as_deref())),
         _ => None,
     });
     match probe {

@@ -398,6 +398,19 @@ fn name_of(dir: &Path) -> String {
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
+fn number(basis: Basis, name: String, value: Known<Quantity>, how: &str) -> Number {
+    Number {
+        name,
+        value,
+        basis,
+        how: how.to_owned(),
+    }
+}
+
+fn known(value: f64, unit: &str) -> Known<Quantity> {
+    Known::Value(Quantity::new(value.max(0.0).ceil() as u64, unit))
+}
+
 /// The table: first what was measured, then what follows from it.
 fn numbers(
     model: &Model,
@@ -407,19 +420,9 @@ fn numbers(
     rate: f64,
     carries: f64,
 ) -> Vec<Number> {
-    let number = |basis: Basis, name: String, value: Known<Quantity>, how: &str| Number {
-        name,
-        value,
-        basis,
-        how: how.to_owned(),
-    };
-    let known =
-        |value: f64, unit: &str| Known::Value(Quantity::new(value.max(0.0).ceil() as u64, unit));
     let measured = |name: &str, value: Known<Quantity>, how: &str| {
         number(Basis::Measured, name.to_owned(), value, how)
     };
-    let modelled =
-        |name: String, value: Known<Quantity>, how: &str| number(Basis::Modelled, name, value, how);
     let run = format!("the run {}", fitted.run);
     let mut all = vec![
         measured(
@@ -454,13 +457,27 @@ fn numbers(
             "the agent's configuration",
         ),
     ];
+    all.extend(modelled(model, channel, disk, rate, carries));
+    all
+}
+
+/// What follows from the model: the longest outage, what outages of some lengths need, and the agents.
+fn modelled(
+    model: &Model,
+    channel: &Channel,
+    disk: &Known<u64>,
+    rate: f64,
+    carries: f64,
+) -> Vec<Number> {
+    let modelled =
+        |name: String, value: Known<Quantity>, how: &str| number(Basis::Modelled, name, value, how);
     let at = format!("at {} events/s", show::count(rate.round() as u64));
     let longest = model.longest_outage_s(rate, channel.capacity as f64);
-    all.push(modelled(
+    let mut all = vec![modelled(
         format!("longest outage survived {at}"),
         known(longest * 1e6, "us"),
         "(Q − b) ÷ (a·R) − t",
-    ));
+    )];
     for minutes in [1.0, 5.0, 30.0] {
         let outage = minutes * 60.0;
         let level = model.level(rate, outage);

@@ -103,31 +103,37 @@ fn apply(base: &Scenario, change: &Change) -> Result<String, String> {
         document.remove(section);
     }
     if let Some(faults) = &change.faults {
-        document.remove("fault");
-        if faults.is_empty()
-            && let Some(objectives) = document
-                .get_mut("objectives")
-                .and_then(Item::as_table_like_mut)
-        {
-            objectives.remove("during");
-        }
-        let mut all = toml_edit::ArrayOfTables::new();
-        for fault in faults {
-            let text = toml::to_string(fault).map_err(|error| error.to_string())?;
-            let table: DocumentMut = text
-                .parse()
-                .map_err(|error: toml_edit::TomlError| error.to_string())?;
-            let mut one = Table::new();
-            for (key, item) in table.iter() {
-                one.insert(key, item.clone());
-            }
-            all.push(one);
-        }
-        if !all.is_empty() {
-            document.insert("fault", Item::ArrayOfTables(all));
-        }
+        put_faults(&mut document, faults)?;
     }
     Ok(document.to_string())
+}
+
+/// These in place of the scenario's own; without any there is nothing to have objectives during.
+fn put_faults(document: &mut DocumentMut, faults: &[toml::Table]) -> Result<(), String> {
+    document.remove("fault");
+    if faults.is_empty()
+        && let Some(objectives) = document
+            .get_mut("objectives")
+            .and_then(Item::as_table_like_mut)
+    {
+        objectives.remove("during");
+    }
+    let mut all = toml_edit::ArrayOfTables::new();
+    for fault in faults {
+        let text = toml::to_string(fault).map_err(|error| error.to_string())?;
+        let table: DocumentMut = text
+            .parse()
+            .map_err(|error: toml_edit::TomlError| error.to_string())?;
+        let mut one = Table::new();
+        for (key, item) in table.iter() {
+            one.insert(key, item.clone());
+        }
+        all.push(one);
+    }
+    if !all.is_empty() {
+        document.insert("fault", Item::ArrayOfTables(all));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
