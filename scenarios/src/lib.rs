@@ -9,6 +9,7 @@
 //! | [`checker`], [`judge`] | what is judged, from ledger and history alone |
 //! | [`campaign`] | many trials of one scenario, and what they say together |
 //! | [`plan`] | how much a system carries: probes, search, sizing |
+//! | [`properties`] | Flume's configuration files, as far as a run must understand them |
 //! | [`decoy`] | an agent that misbehaves on purpose |
 //!
 //! Nothing here imports the engine or the embedded stores: they are spawned, as every other
@@ -22,6 +23,7 @@ pub mod gate;
 pub mod judge;
 pub mod plan;
 pub mod process;
+pub mod properties;
 pub mod proxy;
 pub mod runner;
 pub mod scenario;

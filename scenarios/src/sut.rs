@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::properties::Properties;
 use crate::scenario::Scenario;
 use crate::scenario::reader::{Problem, Reader};
 use crate::tools::Tools;
@@ -145,23 +146,17 @@ const NO_CALL_TIMEOUT: Duration = Duration::from_secs(600);
 /// number.
 fn longest_call(config: Option<&Path>) -> Duration {
     config
-        .and_then(|config| std::fs::read_to_string(config).ok())
-        .map_or(CALL_TIMEOUT, |text| longest_call_in(&text))
+        .and_then(|config| Properties::read(config).ok())
+        .map_or(CALL_TIMEOUT, |settings| longest_call_in(&settings))
 }
 
-fn longest_call_in(text: &str) -> Duration {
-    let settings: BTreeMap<&str, &str> = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with(['#', '!']))
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.trim(), value.trim()))
-        .collect();
+fn longest_call_in(settings: &Properties) -> Duration {
     let calls = settings.iter().filter_map(|(key, kind)| {
         let sink = key.strip_suffix(".type")?;
         sink.split('.').nth(1).filter(|part| *part == "sinks")?;
         let is_hdfs = kind.eq_ignore_ascii_case("hdfs") || kind.ends_with(".HDFSEventSink");
         let written = settings
-            .get(format!("{sink}.hdfs.callTimeout").as_str())
+            .get(&format!("{sink}.hdfs.callTimeout"))
             .filter(|_| is_hdfs)
             .and_then(|millis| millis.parse().ok());
         Some(match written {
@@ -241,9 +236,10 @@ mod tests {
                 5,
             ),
             (sink("k1", "hdfs", "5000") + "a1.sources.r1.type = avro", 5),
+            (sink("k1", "hdfs", "60000").replace(" = ", ":"), 60),
         ] {
             assert_eq!(
-                longest_call_in(&text),
+                longest_call_in(&Properties::parse(&text)),
                 Duration::from_secs(seconds),
                 "{text}"
             );

@@ -1,20 +1,19 @@
 //! What a plan reads from an agent's Flume properties: names, periods, capacities; and how it
 //! changes single keys in a copy.
 //!
-//! It is no second reader of configurations: the driver checks the copy as it checks any other.
-//! Lines are `key = value`; comments begin with `#` or `!`; a line that ends in a backslash goes on
-//! in the next one.
+//! The driver checks the copy as it checks any other configuration.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flume_bench_reports::plan::sizing::Components;
+
+use crate::properties::Properties;
 
 /// The properties of one agent's file.
 #[derive(Debug, Clone, Default)]
 pub struct Conf {
     agent: String,
-    keys: BTreeMap<String, String>,
+    keys: Properties,
 }
 
 /// A periodic work and its period.
@@ -40,31 +39,20 @@ pub struct Channel {
 impl Conf {
     /// Reads the text of a file for the agent of this name.
     pub fn parse(text: &str, agent: &str) -> Self {
-        let whole = text.replace("\\\r\n", "").replace("\\\n", "");
-        let keys = whole
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.starts_with(['#', '!']))
-            .filter_map(|line| line.split_once(['=', ':']))
-            .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
-            .collect();
         Self {
             agent: agent.to_owned(),
-            keys,
+            keys: Properties::parse(text),
         }
     }
 
     fn get(&self, part: &str, name: &str, key: &str) -> Option<&str> {
         self.keys
             .get(&format!("{}.{part}.{name}.{key}", self.agent))
-            .map(String::as_str)
     }
 
     fn names(&self, part: &str) -> Vec<String> {
-        self.keys
-            .get(&format!("{}.{part}", self.agent))
-            .map(|names| names.split_whitespace().map(str::to_owned).collect())
-            .unwrap_or_default()
+        let names = self.keys.components(&self.agent, part).into_iter();
+        names.map(str::to_owned).collect()
     }
 
     /// The work that the agent does periodically, with Flume's defaults: file rolls by time and
