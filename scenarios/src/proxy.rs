@@ -273,10 +273,10 @@ impl Proxy {
         *self.listening.lock_upstream() = upstream;
     }
 
-    /// Bytes written to the server for the latest connection from this client address; `None` if
-    /// none is known, either because it never arrived or because it ended many thousand
-    /// connections ago. Ask after the client has closed its end: while it is open the number may
-    /// still rise. A connection that was closed before the proxy reached the server stays at 0.
+    /// Bytes written to the server for the latest connection from this client address, once the client
+    /// has closed its end. `None` if none is known, either because it never arrived or because it ended
+    /// many thousand connections ago; and while bytes that were held back, or not taken yet, may still be
+    /// passed on. A connection that was closed before the proxy reached the server stays at 0.
     pub fn forwarded(&self, client: SocketAddr) -> Option<u64> {
         self.listening.book.forwarded(client)
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -156,6 +156,18 @@ pub struct Traffic {
     pub down_bytes: u64,
 }
 
+/// What may still become of bytes that a client has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Way {
+    /// They are passed on, now or later.
+    Open,
+    /// The connection hangs before the server: of a client that gives up now nothing will arrive.
+    Hangs,
+    /// No further byte is passed on.
+    Over,
+}
+
 /// One connection, shared by the tasks that serve it and by those who ask.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -168,6 +180,8 @@ pub(super) struct Conn {
     down: AtomicU64,
     /// Microseconds after `epoch`, plus 1, since which the server owes an answer; 0: it does not.
     owes: AtomicU64,
+    /// A [`Way`].
+    way: AtomicU8,
     closed: AtomicU64,
 }
 
@@ -184,8 +198,21 @@ impl Conn {
             up: zero(),
             down: zero(),
             owes: zero(),
+            way: AtomicU8::new(Way::Open as u8),
             closed: zero(),
         }
+    }
+
+    /// Says what may become of the client's bytes from now on. Said before anything that the client can
+    /// notice, so that whoever noticed it finds it said.
+    pub(super) fn is_now(&self, way: Way) {
+        self.way.store(way as u8, Ordering::SeqCst);
+    }
+
+    /// Bytes written to the server, once the client has closed its end; `None` while there may be more.
+    fn forwarded(&self) -> Option<u64> {
+        let open = self.way.load(Ordering::SeqCst) == Way::Open as u8;
+        (!open).then(|| self.up.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_under(&self, rule: &Rule) -> bool {
@@ -353,13 +380,10 @@ impl Book {
         }
     }
 
-    /// Bytes written to the server for the latest connection from this address.
+    /// Bytes written to the server for the latest connection from this address, which the client has
+    /// closed; `None` while there may be more.
     pub(super) fn forwarded(&self, client: SocketAddr) -> Option<u64> {
-        let connections = self.connections();
-        connections
-            .by_client
-            .get(&client)
-            .map(|conn| conn.up.load(Ordering::Relaxed))
+        self.connections().by_client.get(&client)?.forwarded()
     }
 
     /// Traffic of connections opened by this role, or of all. The numbers of connections are

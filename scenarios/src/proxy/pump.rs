@@ -20,7 +20,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::evidence::{Conn, Fate, NoteId, Silence};
+use super::evidence::{Conn, Fate, NoteId, Silence, Way};
 use super::rules::{Cut, Direction, Effective, RuleId, RuleSet, Verdict};
 use super::{HELD_BYTES, Listening, SLOWED_BYTES};
 
@@ -41,8 +41,10 @@ pub(super) async fn serve(
 ) {
     if let Some(upstream) = reach(&proxy, &conn, &client, &mut rules).await {
         let ending = relay(&proxy, &conn, &client, &upstream, &mut rules).await;
+        conn.is_now(Way::Over);
         finish(&conn, ending, client, upstream, &mut rules).await;
     } else {
+        conn.is_now(Way::Over);
         reset(client);
     }
     proxy.book.leave(&conn, Instant::now());
@@ -77,6 +79,7 @@ async fn reach(
             break;
         }
         let note = *hung.get_or_insert_with(|| {
+            conn.is_now(Way::Hangs);
             proxy.book.note(
                 conn,
                 verdict.rules.clone(),
@@ -93,6 +96,8 @@ async fn reach(
         }
     }
     if hung.is_some() {
+        // Who asked before this had closed before this, and that is seen here.
+        conn.is_now(Way::Open);
         waiting_bytes(client)?;
     }
     match TcpStream::connect(proxy.upstream()).await {
@@ -332,6 +337,9 @@ impl<'a> Pump<'a> {
             };
             let wrote = step.bytes > 0 && self.write(step.bytes, now)?;
             if !holds && self.start == self.end && self.ended.is_some_and(|due| due <= now) {
+                if self.direction == Direction::Up {
+                    self.conn.is_now(Way::Over);
+                }
                 // If the other side is gone already it does not need to be told.
                 drop(SockRef::from(self.to).shutdown(Shutdown::Write));
                 return Ok(());
@@ -512,8 +520,9 @@ impl<'a> Pump<'a> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(_) => {
                 self.broken = true;
-                if self.direction == Direction::Down {
-                    self.server_ended(true, now);
+                match self.direction {
+                    Direction::Up => self.conn.is_now(Way::Over),
+                    Direction::Down => self.server_ended(true, now),
                 }
                 false
             }

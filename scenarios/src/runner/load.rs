@@ -114,12 +114,20 @@ fn pool_of(scenario: &crate::scenario::Scenario) -> Result<Pool, String> {
 /// Asks the proxy on the link from the generator.
 struct ThroughProxy(Link);
 
+/// How long a proxy may take to notice that a connection was closed. Beyond that it holds something back.
+const NOTICES: Duration = Duration::from_millis(20);
+
 impl Forwarded for ThroughProxy {
     fn forwarded(&self, local: SocketAddr) -> Option<u64> {
-        self.0
-            .proxies()
-            .iter()
-            .find_map(|proxy| proxy.forwarded(local))
+        let until = Instant::now() + NOTICES;
+        loop {
+            let mut proxies = self.0.proxies().iter();
+            let known = proxies.find_map(|proxy| proxy.forwarded(local));
+            if known.is_some() || Instant::now() >= until {
+                return known;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
