@@ -20,7 +20,7 @@
 //! | `channel_fill_ppm` | 10⁻⁶ of the capacity | the fullest channel, at the end |
 //! | `cpu_us` | µs | CPU time of the agent in the interval |
 //! | `rss_bytes` | bytes | resident memory of the agent, at the end |
-//! | `disk_bytes` | bytes | what its directories hold, at the end |
+//! | `disk_bytes` | bytes | what its directories held when they were measured last, every 2 s |
 //!
 //! Further columns (one channel's fill, …) may follow. A last line without its LF was torn by a
 //! crash and is left out.

@@ -35,12 +35,21 @@ pub struct Observed {
     pub cpu: Duration,
     /// Most memory it had.
     pub peak_rss: u64,
-    /// Most bytes its directories held.
-    pub peak_disk: u64,
+    /// Bytes that its directories held when they were measured last.
+    pub disk: u64,
     /// Bytes it wrote to storage, all its processes; `None` if the system does not say.
     pub written: Option<u64>,
     /// Stored events a second at this sample.
     pub stored_per_s: u64,
+}
+
+impl Observed {
+    /// Measures the agent's directories at every so many samples.
+    fn measure(&mut self, data: &Path) {
+        if self.samples.is_multiple_of(DISK_EVERY) {
+            self.disk = disk(data);
+        }
+    }
 }
 
 /// The columns that were written, and how many rows.
@@ -157,9 +166,7 @@ impl State {
         let mut observed = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let cpu_before = observed.cpu;
         let rss = self.usage(&mut observed);
-        if observed.samples.is_multiple_of(DISK_EVERY) {
-            observed.peak_disk = observed.peak_disk.max(disk(&self.subject.data));
-        }
+        observed.measure(&self.subject.data);
         observed.samples += 1;
         observed.fill_before = std::mem::replace(&mut observed.fill, fill);
         observed.stored_per_s =
@@ -182,7 +189,7 @@ impl State {
             channel_fill_ppm: fullest.map(|fill| (fill * 1e6) as u64),
             cpu_us: rss.map(|_| (observed.cpu.saturating_sub(cpu_before)).as_micros() as u64),
             rss_bytes: rss,
-            disk_bytes: Some(observed.peak_disk),
+            disk_bytes: Some(observed.disk),
             ..Sample::default()
         };
         drop(observed);
@@ -259,4 +266,26 @@ fn disk(directory: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_on_disk_is_that_of_the_last_look_and_no_peak() {
+        let data = tempfile::tempdir().unwrap();
+        let segment = data.path().join("segment-1");
+        std::fs::write(&segment, [0; 1_000]).unwrap();
+        let mut observed = Observed::default();
+        let mut sizes = Vec::new();
+        for samples in 0..=DISK_EVERY {
+            observed.samples = samples;
+            observed.measure(data.path());
+            sizes.push(observed.disk);
+            std::fs::write(&segment, [0; 10]).unwrap();
+        }
+        assert_eq!((sizes[0], sizes[1]), (1_000, 1_000));
+        assert_eq!(sizes.last(), Some(&10));
+    }
 }
