@@ -9,7 +9,8 @@
 //!   monotonic clock; the two wall-clock instants of [`Identity`] are RFC 3339 text.
 //! - **Ids and seeds** of 64 bits are text ([`Text64`]).
 //! - **What could not be known** is null with a reason ([`Known`]), never 0. What does not apply
-//!   is an absent key.
+//!   is an absent key. Counts that follow from answers are plain numbers where the source answers;
+//!   older programs wrote 0 where it does not, and that is read as unknown.
 //! - **Names.** Keys are spelled alike in TOML, JSON and Rust, with the unit and then the quantile
 //!   at the end.
 //! - **Versions.** Within one `schema_version` keys are only added, and a reader ignores the ones
@@ -37,7 +38,7 @@ pub(crate) mod sealed;
 use serde::{Deserialize, Serialize};
 
 pub use costs::{Cost, Counter, DrainFlow};
-pub use counts::{Bytes, Counts, Indicators, ProxyBytes, SystemLoad, UnpublishedCount};
+pub use counts::{Bytes, Counts, Indicators, NO_ANSWERS, ProxyBytes, SystemLoad, UnpublishedCount};
 pub use environment::{
     Artefact, FileUsed, Host, Identity, Load, Nice, OwedRule, Store, Sut, VersionOf,
 };

@@ -387,6 +387,45 @@ fn lists_that_were_cut_say_so_and_counts_are_never_cut() {
 }
 
 #[test]
+fn what_a_source_without_answers_never_said_is_unknown_everywhere() {
+    let mut run = records::passing();
+    let answering = run.record.clone();
+    let counts = &mut run.record.counts;
+    for count in [
+        &mut counts.acked,
+        &mut counts.refused,
+        &mut counts.unknown,
+        &mut counts.recovered,
+    ] {
+        *count = Known::unknown(record::NO_ANSWERS);
+    }
+    let read = record::read_str(&record::to_text(&run.record).unwrap()).unwrap();
+    assert_eq!(read, run.record);
+    let text = terminal(&run);
+    let line = "acked, refused, unanswered, recovered unknown (the source gives no answers)";
+    assert!(text.contains(line) && !text.contains("0 acked"), "{text}");
+    let page = words(&html(&run));
+    for row in ["acked", "refused", "unknown", "recovered"] {
+        let row = format!("{row} unknown the source gives no answers");
+        assert!(page.contains(&row), "{row}: {page}");
+    }
+    let series = Known::Value(run.series.clone());
+    let table = rendered(&run.record, &series, "csv", "counts.csv");
+    assert!(
+        table.contains("\nacked,,the source gives no answers\n"),
+        "{table}"
+    );
+    let metrics = rendered(&run.record, &series, "openmetrics", "report.om");
+    assert!(!metrics.contains("class=\"refused\""), "{metrics}");
+    let both = compare::terminal(&answering, &run.record, ["one", "two"], 100, false);
+    let row = both
+        .lines()
+        .find(|line| line.trim_start().starts_with("recovered"));
+    let cells: Vec<&str> = row.unwrap().split_whitespace().collect();
+    assert_eq!(cells, ["recovered", "200", "unknown"]);
+}
+
+#[test]
 fn two_runs_stand_side_by_side() {
     let (first, second) = (records::passing().record, records::failing().record);
     let text = compare::terminal(&first, &second, ["with a file", "in memory"], 100, false);

@@ -19,8 +19,8 @@ use flume_bench_loadgen::journal::Tail;
 use flume_bench_loadgen::latency::{Latency as Histogram, Measure};
 use flume_bench_loadgen::ledger::{Owing, Totals};
 use flume_bench_reports::record::{
-    self, Artefact, Bytes, Counts, Indicators, Known, Latencies, Latency, LatencySet, NamedSet,
-    OwedRule, Ratio, RunRecord, SeriesFile, SystemLoad, UnpublishedCount, Window,
+    self, Artefact, Bytes, Counts, Indicators, Known, Latencies, Latency, LatencySet, NO_ANSWERS,
+    NamedSet, OwedRule, Ratio, RunRecord, SeriesFile, SystemLoad, UnpublishedCount, Window,
 };
 use flume_bench_reports::series::Table;
 use flume_bench_reports::show;
@@ -340,15 +340,17 @@ impl Assembly<'_> {
                 Known::unknown("the run ended before the channels could be read")
             })
         };
+        let told =
+            |count: Option<u64>| count.map_or_else(|| Known::unknown(NO_ANSWERS), Known::Value);
         let by_cause =
             findings::unpublished_by_cause(&self.replayed.ledger, self.samples, self.scenario);
         Counts {
             unsent: totals.unsent,
             issued: totals.issued,
             resent: totals.resent,
-            acked: totals.acked.unwrap_or(0),
-            refused: totals.refused.unwrap_or(0),
-            unknown: totals.unknown.unwrap_or(0),
+            acked: told(totals.acked),
+            refused: told(totals.refused),
+            unknown: told(totals.unknown),
             owed: totals.owed,
             stored: totals.stored,
             published: totals.published,
@@ -363,7 +365,7 @@ impl Assembly<'_> {
             extra_copies: totals.extra_copies,
             duplicated_by_resends: totals.duplicated_resent,
             extra_copies_by_resends: totals.extra_copies_resent,
-            recovered: totals.recovered.unwrap_or(0),
+            recovered: told(totals.recovered),
             corrupted: totals.corrupted,
             malformed: totals.malformed,
             torn: totals.torn,
@@ -385,7 +387,7 @@ impl Assembly<'_> {
         }
         let size = self.scenario.load.body as u64;
         let acked = totals.acked.map_or_else(
-            || Known::unknown("the source gives no answers"),
+            || Known::unknown(NO_ANSWERS),
             |acked| Known::Value(acked * size),
         );
         Bytes {

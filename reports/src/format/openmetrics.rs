@@ -74,9 +74,6 @@ fn counts(record: &RunRecord, all: &mut Exposition) {
         ("unsent", counts.unsent),
         ("issued", counts.issued),
         ("resent", counts.resent),
-        ("acked", counts.acked),
-        ("refused", counts.refused),
-        ("unknown", counts.unknown),
         ("owed", counts.owed),
         ("stored", counts.stored),
         ("published", counts.published),
@@ -84,7 +81,6 @@ fn counts(record: &RunRecord, all: &mut Exposition) {
         ("unpublished", counts.unpublished),
         ("duplicated", counts.duplicated),
         ("duplicated_by_resends", counts.duplicated_by_resends),
-        ("recovered", counts.recovered),
         ("corrupted", counts.corrupted),
         ("malformed", counts.malformed),
         ("torn", counts.torn),
@@ -94,7 +90,15 @@ fn counts(record: &RunRecord, all: &mut Exposition) {
     ] {
         events.whole(&[("class", class)], value);
     }
-    events.known(&[("class", "stranded")], &counts.stranded);
+    for (class, value) in [
+        ("acked", &counts.acked),
+        ("refused", &counts.refused),
+        ("unknown", &counts.unknown),
+        ("recovered", &counts.recovered),
+        ("stranded", &counts.stranded),
+    ] {
+        events.known(&[("class", class)], value);
+    }
     let mut bytes = all.counter("run_body", "bytes", "Bytes of event bodies.");
     for (class, value) in [
         ("issued", &record.bytes.issued_bytes),

@@ -5,9 +5,11 @@
 //! is wider than the width given. Colours appear only where the caller says so; without them no
 //! information is missing. Text from outside is cleaned of control characters.
 
+use std::collections::BTreeMap;
+
 use super::page::{Page, command, wrap};
 use super::{Error, Format, Input, Rendered};
-use crate::record::{Fault, Known, LatencySet, LossRange, RunRecord, Warning};
+use crate::record::{Counts, Fault, Known, LatencySet, LossRange, RunRecord, Warning};
 use crate::show;
 use crate::verdict::Verdict;
 
@@ -120,12 +122,14 @@ fn indicators(page: &mut Page, record: &RunRecord) {
     let bytes = show::known(&seen.transfer_rate_bytes, |rate| show::bytes_rate(*rate));
     page.entry("transfer rate", &format!("{events}, {bytes}"));
     page.entry("system load", &system_load(record));
+    // What is not known is said in a line of its own.
+    let known = |count: &Known<u64>| count.value().copied().unwrap_or(0);
     let fates = [
         ("unsent", counts.unsent),
         ("resent", counts.resent),
-        ("refused", counts.refused),
-        ("unanswered", counts.unknown),
-        ("recovered", counts.recovered),
+        ("refused", known(&counts.refused)),
+        ("unanswered", known(&counts.unknown)),
+        ("recovered", known(&counts.recovered)),
         ("duplicated", counts.duplicated),
         ("duplicated by resends", counts.duplicated_by_resends),
         ("unpublished", counts.unpublished),
@@ -141,10 +145,34 @@ fn indicators(page: &mut Page, record: &RunRecord) {
         .filter(|(_, value)| *value > 0)
         .map(|(name, value)| format!("{} {name}", show::count(*value)))
         .collect();
-    page.entry("accounts", &format!("{} acked", show::count(counts.acked)));
+    page.entry("accounts", &answers(counts));
     if !present.is_empty() {
         page.entry("", &present.join(", "));
     }
+}
+
+/// What the source said: `1,000 acked`, or which counts are not known, and why.
+fn answers(counts: &Counts) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    if let Known::Value(acked) = counts.acked {
+        parts.push(format!("{} acked", show::count(acked)));
+    }
+    let mut unknown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, count) in [
+        ("acked", &counts.acked),
+        ("refused", &counts.refused),
+        ("unanswered", &counts.unknown),
+        ("recovered", &counts.recovered),
+    ] {
+        if let Some(reason) = count.reason() {
+            unknown.entry(reason).or_default().push(name);
+        }
+    }
+    let unknown = unknown.into_iter();
+    parts.extend(
+        unknown.map(|(reason, names)| format!("{} {} ({reason})", names.join(", "), show::UNKNOWN)),
+    );
+    parts.join("; ")
 }
 
 fn system_load(record: &RunRecord) -> String {

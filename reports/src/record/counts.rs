@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::known::{Known, Ratio};
+use super::known::{self, Known, Ratio};
+
+/// Why nobody knows what became of single attempts: sources such as `exec` and a tailed file tell their
+/// sender nothing.
+pub const NO_ANSWERS: &str = "the source gives no answers";
 
 /// How many events met each fate. All counts are of ids, but for the ones that say copies or
 /// records. The classes are defined where the account is kept; this is their list.
@@ -15,12 +19,19 @@ pub struct Counts {
     pub issued: u64,
     /// Tried more than once by the generator.
     pub resent: u64,
-    /// The source took responsibility.
-    pub acked: u64,
+    /// The source took responsibility. This count and the next two, and `recovered`, are unknown where
+    /// the source gives no answers.
+    #[serde(with = "known::count")]
+    #[cfg_attr(test, schemars(schema_with = "known::schema::count"))]
+    pub acked: Known<u64>,
     /// The source said no, and never yes.
-    pub refused: u64,
+    #[serde(with = "known::count")]
+    #[cfg_attr(test, schemars(schema_with = "known::schema::count"))]
+    pub refused: Known<u64>,
     /// The source never answered.
-    pub unknown: u64,
+    #[serde(with = "known::count")]
+    #[cfg_attr(test, schemars(schema_with = "known::schema::count"))]
+    pub unknown: Known<u64>,
     /// What the system owes: acked or issued, see the load's `owed_rule`.
     pub owed: u64,
     /// Seen in the store with the right checksums, once an id.
@@ -44,7 +55,9 @@ pub struct Counts {
     /// Extra copies of those ids.
     pub extra_copies_by_resends: u64,
     /// Stored although refused or unknown.
-    pub recovered: u64,
+    #[serde(with = "known::count")]
+    #[cfg_attr(test, schemars(schema_with = "known::schema::count"))]
+    pub recovered: Known<u64>,
     /// Records with a wrong checksum. They never count as stored.
     pub corrupted: u64,
     /// Records that were merged or split, or that are foreign where the run owns the file.
@@ -57,6 +70,27 @@ pub struct Counts {
     pub foreign: u64,
     /// Stored after a later event of the same producer within one file or partition.
     pub reordered: u64,
+}
+
+impl Counts {
+    /// The counts that follow from answers.
+    fn answers(&mut self) -> [&mut Known<u64>; 4] {
+        [
+            &mut self.acked,
+            &mut self.refused,
+            &mut self.unknown,
+            &mut self.recovered,
+        ]
+    }
+
+    /// Takes back what older programs wrote of a source without answers: 0 where nobody knew.
+    pub(super) fn without_answers(&mut self) {
+        for count in self.answers() {
+            if *count == Known::Value(0) {
+                *count = Known::unknown(NO_ANSWERS);
+            }
+        }
+    }
 }
 
 /// A part of the unpublished events.

@@ -13,7 +13,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{RunRecord, SCHEMA_VERSION, sealed};
+use super::{OwedRule, RunRecord, SCHEMA_VERSION, sealed};
 
 /// Why a record could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +108,7 @@ pub fn write(path: &Path, record: &RunRecord) -> Result<(), Error> {
 /// # Errors
 /// All of [`Error`] but the ones of writing.
 pub fn read(path: &Path) -> Result<RunRecord, Error> {
-    sealed::read(path, SCHEMA_VERSION)
+    sealed::read(path, SCHEMA_VERSION).map(understood)
 }
 
 /// Reads the text of a record file.
@@ -116,7 +116,15 @@ pub fn read(path: &Path) -> Result<RunRecord, Error> {
 /// # Errors
 /// As [`read`].
 pub fn read_str(text: &str) -> Result<RunRecord, Error> {
-    sealed::read_str(text, SCHEMA_VERSION)
+    sealed::read_str(text, SCHEMA_VERSION).map(understood)
+}
+
+/// What older programs wrote, in the words of this one.
+fn understood(mut record: RunRecord) -> RunRecord {
+    if record.load.owed_rule == OwedRule::Issued {
+        record.counts.without_answers();
+    }
+    record
 }
 
 #[cfg(test)]
@@ -126,6 +134,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::sealed::{DIGEST_KEY, digest};
+    use super::super::{Known, NO_ANSWERS};
     use super::*;
 
     fn text() -> String {
@@ -205,6 +214,51 @@ mod tests {
         let object = value.as_object_mut().unwrap();
         object.insert(DIGEST_KEY.into(), digest.into());
         assert_eq!(read_str(&value.to_string()).unwrap().counts.issued, 1_000);
+    }
+
+    /// Seals a value as an older program would have.
+    fn sealed(mut value: Value) -> String {
+        let digest = digest(&value);
+        let object = value.as_object_mut().unwrap();
+        object.insert(DIGEST_KEY.into(), digest.into());
+        value.to_string()
+    }
+
+    #[test]
+    fn counts_that_follow_from_answers_are_numbers_or_null_with_a_reason() {
+        let mut record = RunRecord::default();
+        record.counts.acked = Known::Value(7);
+        let written = to_text(&record).unwrap();
+        assert!(written.contains("\"acked\": 7"), "{written}");
+        let value: Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(value["counts"]["refused"]["value"], Value::Null);
+        assert_eq!(value["counts"]["refused"]["reason"], "not recorded");
+        assert_eq!(read_str(&written).unwrap(), record);
+    }
+
+    #[test]
+    fn an_old_records_zeros_are_known_only_where_the_source_answered() {
+        let read = |rule: OwedRule| {
+            let mut record = RunRecord::default();
+            record.load.owed_rule = rule;
+            let mut value = serde_json::to_value(&record).unwrap();
+            let counts = value["counts"].as_object_mut().unwrap();
+            for count in ["acked", "refused", "unknown", "recovered"] {
+                counts.insert(count.into(), 0.into());
+            }
+            read_str(&sealed(value)).unwrap().counts
+        };
+        let (answering, silent) = (read(OwedRule::Acked), read(OwedRule::Issued));
+        assert_eq!(answering.recovered, Known::Value(0));
+        let unknown = Known::unknown(NO_ANSWERS);
+        for count in [
+            silent.acked,
+            silent.refused,
+            silent.unknown,
+            silent.recovered,
+        ] {
+            assert_eq!(count, unknown);
+        }
     }
 
     #[test]

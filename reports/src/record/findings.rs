@@ -46,12 +46,12 @@ pub struct Unpublished {
     pub events: u64,
     /// Why, for example `in_use_name` or `never_closed`.
     pub cause: String,
-    /// The name of the fault in whose window it was written.
+    /// The name of the fault in whose window the last of them was due or written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
-/// A file with copies.
+/// Extra copies in a file, of one window: a file may be listed for several.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Duplicates {
@@ -59,9 +59,9 @@ pub struct Duplicates {
     pub file: String,
     /// Ids of which it holds an extra copy.
     pub ids: u64,
-    /// Extra copies.
+    /// Extra copies. The first copy of an event, wherever it is, is none.
     pub extra_copies: u64,
-    /// The name of the fault in whose window they were written.
+    /// The name of the fault in whose window they were due or written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }

@@ -96,6 +96,54 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Known<T> {
     }
 }
 
+/// A count that cannot be known in every run: in JSON a plain number where it is known, and
+/// `{"value": null, "reason": "…"}` where it is not. It was a plain number first, so a program that reads
+/// one goes on to do so wherever there is one.
+pub(super) mod count {
+    use std::fmt;
+
+    use serde::de::value::MapAccessDeserializer;
+    use serde::de::{Deserializer, Error, MapAccess, Visitor};
+    use serde::{Deserialize, Serialize, Serializer};
+
+    use super::Known;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        count: &Known<u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match count {
+            Known::Value(count) => serializer.serialize_u64(*count),
+            Known::Unknown(_) => count.serialize(serializer),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Known<u64>, D::Error> {
+        deserializer.deserialize_any(Either)
+    }
+
+    /// Reads both forms.
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = Known<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a count, or null with a reason")
+        }
+
+        fn visit_u64<E: Error>(self, count: u64) -> Result<Self::Value, E> {
+            Ok(Known::Value(count))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Known::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+}
+
 /// A 64-bit id or seed. In JSON it is decimal text, because many readers keep numbers as doubles
 /// and would silently change everything above 2⁵³.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -248,12 +296,22 @@ impl Quantity {
 }
 
 #[cfg(test)]
-mod schema {
+pub(super) mod schema {
     //! Schemas of the types that write themselves; the rest derives its own.
 
     use super::{Known, Shape, Text64};
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
     use std::borrow::Cow;
+
+    /// What [`super::count`] writes.
+    pub(in super::super) fn count(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                generator.subschema_for::<u64>(),
+                generator.subschema_for::<Known<u64>>(),
+            ],
+        })
+    }
 
     impl<T: JsonSchema> JsonSchema for Known<T> {
         fn schema_name() -> Cow<'static, str> {

@@ -44,7 +44,7 @@ fn the_worked_example_is_exact() {
     // 1000 events read, 950 delivered, 2 hours.
     let counts = Counts {
         issued: 1_000,
-        acked: 1_000,
+        acked: Known::Value(1_000),
         owed: 1_000,
         stored: 950,
         published: 950,

@@ -308,7 +308,10 @@ fn base(scenario: &str, plan: &Plan, outcome: &Outcome, names: &[&str]) -> RunRe
     let counts = Counts {
         issued: outcome.issued,
         resent: if outcome.lost > 0 { 0 } else { 2_400 },
-        acked: outcome.stored + outcome.lost,
+        acked: Known::Value(outcome.stored + outcome.lost),
+        refused: Known::Value(0),
+        unknown: Known::Value(0),
+        recovered: Known::Value(0),
         owed: outcome.stored + outcome.lost,
         stored: outcome.stored,
         published: outcome.stored,
@@ -318,7 +321,7 @@ fn base(scenario: &str, plan: &Plan, outcome: &Outcome, names: &[&str]) -> RunRe
     };
     let bytes = Bytes {
         issued_bytes: Known::Value(outcome.issued * 480),
-        acked_bytes: Known::Value(counts.acked * 480),
+        acked_bytes: Known::Value(counts.owed * 480),
         stored_bytes: Known::Value(outcome.stored * 480),
     };
     let load = SystemLoad {
@@ -594,7 +597,7 @@ pub(crate) fn passing() -> Run {
     record.exit_code = ExitCode::Pass;
     record.counts.duplicated = 1_300;
     record.counts.extra_copies = 1_300;
-    record.counts.recovered = 200;
+    record.counts.recovered = Known::Value(200);
     record.counts.resent = 2_400;
     record.reasons = vec![format!(
         "Nothing was lost in three faults: all {} owed events are stored and published.",
@@ -910,7 +913,7 @@ pub(crate) fn long() -> Run {
 pub(crate) fn worked_example() -> RunRecord {
     let counts = Counts {
         issued: 1_000,
-        acked: 1_000,
+        acked: Known::Value(1_000),
         owed: 1_000,
         stored: 950,
         published: 950,

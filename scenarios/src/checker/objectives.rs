@@ -8,7 +8,7 @@
 
 use flume_bench_loadgen::latency::{Latency, Measure, samples_needed};
 use flume_bench_loadgen::ledger::Owing;
-use flume_bench_reports::record::{Known, Objective, Quantity, Scope};
+use flume_bench_reports::record::{Known, NO_ANSWERS, Objective, Quantity, Scope};
 use flume_bench_reports::show;
 use flume_bench_reports::verdict::Verdict;
 
@@ -92,7 +92,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Vec<Objective> {
 
 /// A limit on what was refused, where nobody is told what was.
 fn unanswered(name: &str, limit: u64) -> Objective {
-    let why = "the source gives no answers";
+    let why = NO_ANSWERS;
     Objective {
         metric: name.to_owned(),
         scope: Scope::Steady,

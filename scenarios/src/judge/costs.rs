@@ -1,6 +1,6 @@
 //! What the agent used in `steady` and in the drain, from the readings in the history.
 
-use flume_bench_reports::record::{Cost, Counter, Known};
+use flume_bench_reports::record::{Cost, Counter, Known, NO_ANSWERS};
 
 use crate::process::Costs;
 use crate::runner::history::{Entry, Line};
@@ -70,7 +70,7 @@ fn between(window: &str, from: &Reading<'_>, to: &Reading<'_>) -> Cost {
         end_us: to.at_us.max(0) as u64,
         issued: to.issued.saturating_sub(from.issued),
         acked: from.acked.zip(to.acked).map_or_else(
-            || Known::unknown("the source gives no answers"),
+            || Known::unknown(NO_ANSWERS),
             |(from, to)| Known::Value(to.saturating_sub(from)),
         ),
         stored: to.stored.saturating_sub(from.stored),

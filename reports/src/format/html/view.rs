@@ -279,19 +279,14 @@ fn accounts(record: &RunRecord) -> Vec<Value> {
     row("unsent", n(counts.unsent), "due and never tried", false);
     row("issued", n(counts.issued), "tried at least once", false);
     row("resent", n(counts.resent), "tried more than once", false);
-    row(
-        "acked",
-        n(counts.acked),
-        "the source took responsibility",
-        false,
-    );
-    row("refused", n(counts.refused), "the source said no", false);
-    row(
-        "unknown",
-        n(counts.unknown),
-        "the source never answered",
-        false,
-    );
+    for (name, count, meaning) in [
+        ("acked", &counts.acked, "the source took responsibility"),
+        ("refused", &counts.refused, "the source said no"),
+        ("unknown", &counts.unknown, "the source never answered"),
+    ] {
+        let (value, meaning) = told(count, meaning);
+        row(name, value, meaning, false);
+    }
     row("owed", n(counts.owed), "what the system answers for", false);
     row(
         "stored",
@@ -311,12 +306,11 @@ fn accounts(record: &RunRecord) -> Vec<Value> {
         "owed and not stored",
         counts.lost > 0,
     );
-    let stranded = show::known(&counts.stranded, |count| n(*count));
-    let why = counts
-        .stranded
-        .reason()
-        .unwrap_or("the part of lost still readable in the channel");
-    row("stranded", stranded, why, false);
+    let (value, meaning) = told(
+        &counts.stranded,
+        "the part of lost still readable in the channel",
+    );
+    row("stranded", value, meaning, false);
     let causes: Vec<String> = counts
         .unpublished_by_cause
         .iter()
@@ -348,12 +342,8 @@ fn accounts(record: &RunRecord) -> Vec<Value> {
         &copies,
         false,
     );
-    row(
-        "recovered",
-        n(counts.recovered),
-        "stored although refused or unanswered",
-        false,
-    );
+    let (value, meaning) = told(&counts.recovered, "stored although refused or unanswered");
+    row("recovered", value, meaning, false);
     row(
         "corrupted",
         n(counts.corrupted),
@@ -386,6 +376,12 @@ fn accounts(record: &RunRecord) -> Vec<Value> {
         false,
     );
     rows
+}
+
+/// A count and what it means; of one that is not known, why.
+fn told<'a>(count: &'a Known<u64>, meaning: &'a str) -> (String, &'a str) {
+    let value = show::known(count, |count| show::count(*count));
+    (value, count.reason().unwrap_or(meaning))
 }
 
 fn owed(record: &RunRecord) -> String {
