@@ -165,6 +165,8 @@ pub struct Due {
     /// Events issued, by latency: a window begins where the oldest event was due that it caught, and
     /// that is another instant for each of them.
     pub issued: [u64; Measure::ALL.len()],
+    /// Events that were due and never sent, likewise.
+    pub unsent: [u64; Measure::ALL.len()],
     /// The least that `stored_response` may have been: up to the last look without the event.
     pub stored_at_least: Latency,
     /// The same of `published_response`.
@@ -196,6 +198,8 @@ pub struct Evidence<'a> {
     pub due_during: Due,
     /// Slip of everything that was issued, in `steady` or not, inside a fault window or not.
     pub slip: Latency,
+    /// The last look at the store at which something was missing that the drain saw come.
+    pub not_drained: Option<i64>,
     /// When the store could not be read: from, to, why.
     pub blind: Vec<(i64, i64, String)>,
 }
@@ -225,6 +229,18 @@ impl Evidence<'_> {
                 };
                 Some((*outcome, *missing, took))
             }
+            _ => None,
+        })
+    }
+
+    /// When the load was over, for a run without faults: the drain counts from there.
+    fn load_end(&self) -> Option<i64> {
+        self.history.iter().find_map(|line| match line.entry {
+            Entry::Drained {
+                last_stored_us: Some(last),
+                took_us: Some(took),
+                ..
+            } => Some(last - took),
             _ => None,
         })
     }

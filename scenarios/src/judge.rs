@@ -11,6 +11,8 @@ mod flow;
 mod samples;
 #[cfg(test)]
 mod synthetic;
+mod timeline;
+mod written;
 
 use std::path::Path;
 
@@ -26,11 +28,13 @@ use flume_bench_reports::series::Table;
 use flume_bench_reports::show;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 
-use crate::checker::{self, Evidence, Histograms, Strike};
+use crate::checker::{self, Evidence, Histograms};
 use crate::runner::history::{self, Entry, Line};
+use crate::runner::schedule_of;
 use crate::scenario::Scenario;
 pub use facts::{Facts, gather, host};
 use samples::{Samples, Windows};
+use timeline::{drained, phases, strikes};
 
 /// Name of the record in a run's directory.
 pub const RECORD: &str = "record.json";
@@ -69,9 +73,12 @@ pub fn judge(root: &Path, scenario: &Scenario) -> Result<RunRecord, String> {
     account::replay(&journal, &mut recovery).map_err(|error| error.to_string())?;
     let since = recovery.since();
     let windows = Windows::new(&phases, &strikes, since, drained_limit(scenario));
-    let mut samples = Samples::new(windows, scenario.load.connections);
+    let mut samples = Samples::new(windows, scenario.load.connections, drained(&lines));
     let replayed = account::replay(&journal, &mut samples).map_err(|error| error.to_string())?;
     let totals = replayed.ledger.totals();
+    if totals.unsent > 0 {
+        place_unsent(&mut samples, scenario, &totals);
+    }
     let whole = replayed.tail == Tail::Clean && !history_torn;
     let evidence = Evidence {
         scenario,
@@ -85,6 +92,7 @@ pub fn judge(root: &Path, scenario: &Scenario) -> Result<RunRecord, String> {
         due_steady: std::mem::take(&mut samples.due_steady),
         due_during: std::mem::take(&mut samples.due_during),
         slip: std::mem::take(&mut samples.slip),
+        not_drained: samples.not_drained,
         blind: std::mem::take(&mut samples.blind),
     };
     let record = Assembly {
@@ -98,6 +106,15 @@ pub fn judge(root: &Path, scenario: &Scenario) -> Result<RunRecord, String> {
     }
     .record()?;
     Ok(record)
+}
+
+/// Puts what was never sent where it was due. Of a load that the scenario does not make like this any
+/// more nobody knows when that was; it counts with `steady` then, where a load ends as a rule.
+fn place_unsent(samples: &mut Samples, scenario: &Scenario, totals: &Totals) {
+    match schedule_of(scenario) {
+        Ok(schedule) if schedule.total() == totals.planned => samples.unsent(&schedule),
+        _ => samples.due_steady.unsent = [totals.unsent; Measure::ALL.len()],
+    }
 }
 
 /// How long after a heal a backlog may count as part of its window.
@@ -123,80 +140,6 @@ fn caught_limits(scenario: &Scenario) -> samples::PerMeasure<i64> {
             .max()
             .unwrap_or_else(|| drained_limit(scenario))
     })
-}
-
-/// The phases from t0 on.
-fn phases(lines: &[Line]) -> Vec<Window> {
-    let begins: Vec<(&str, i64)> = lines
-        .iter()
-        .filter_map(|line| match &line.entry {
-            Entry::Phase { name } => Some((name.as_str(), line.at_us)),
-            _ => None,
-        })
-        .collect();
-    let end = lines.iter().map(|line| line.at_us).max().unwrap_or(0);
-    begins
-        .iter()
-        .enumerate()
-        .map(|(i, (name, from))| {
-            (
-                name,
-                *from,
-                begins.get(i + 1).map_or(end, |(_, next)| *next),
-            )
-        })
-        .filter(|(_, _, to)| *to > 0)
-        .map(|(name, from, to)| Window::new(*name, from.max(0) as u64, to as u64))
-        .collect()
-}
-
-fn strikes(lines: &[Line]) -> Vec<Strike> {
-    let mut strikes: Vec<Strike> = Vec::new();
-    for line in lines {
-        let known = |strikes: &mut Vec<Strike>, name: &str| {
-            strikes.iter().position(|strike| strike.name == name)
-        };
-        match &line.entry {
-            Entry::Injected {
-                fault,
-                index,
-                in_flight,
-            } => strikes.push(Strike {
-                name: fault.clone(),
-                index: *index,
-                injected: line.at_us,
-                healed: None,
-                witness: None,
-                in_flight: *in_flight,
-                failed: None,
-                first_stored: None,
-                drained: None,
-                backlog: 0,
-                not_drained: None,
-            }),
-            Entry::Healed { fault } => {
-                if let Some(i) = known(&mut strikes, fault) {
-                    strikes[i].healed = Some(line.at_us);
-                }
-            }
-            Entry::Witness {
-                fault,
-                saw,
-                evidence,
-            } => {
-                if let Some(i) = known(&mut strikes, fault) {
-                    strikes[i].witness = Some((saw.clone(), evidence.clone(), line.at_us));
-                }
-            }
-            Entry::FaultFailed { fault, error } => {
-                if let Some(i) = known(&mut strikes, fault) {
-                    strikes[i].failed.get_or_insert_with(|| error.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-    strikes
 }
 
 /// All that a record is made from.
@@ -256,6 +199,7 @@ impl Assembly<'_> {
         let environment = self
             .facts
             .environment(self.root, self.scenario, &self.lines());
+        let journal = self.root.join("journal.bin");
         let mut load = self.facts.load(self.scenario);
         load.planned = totals.planned;
         Ok(RunRecord {
@@ -291,14 +235,14 @@ impl Assembly<'_> {
                     )
                 })
                 .collect(),
-            losses: findings::losses(
-                &self.root.join("journal.bin"),
+            losses: findings::losses(&journal, self.evidence, &self.replayed.ledger, &self.phases),
+            unpublished: findings::unpublished(
+                &journal,
                 self.evidence,
                 &self.replayed.ledger,
-                &self.phases,
+                self.samples,
             ),
-            unpublished: findings::unpublished(&self.replayed.ledger, self.samples, self.scenario),
-            duplicates: findings::duplicates(&self.replayed.ledger),
+            duplicates: findings::duplicates(&journal, self.evidence, &self.replayed.ledger),
             anomalies: findings::anomalies(&self.replayed.ledger, self.samples),
             checkers,
             objectives,

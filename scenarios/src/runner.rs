@@ -42,6 +42,7 @@ use place::RunDir;
 use progress::Progress;
 use world::World;
 
+pub(crate) use load::schedule_of;
 pub use prepare::preflight;
 pub use together::Together;
 

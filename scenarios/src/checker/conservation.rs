@@ -41,11 +41,17 @@ fn check(evidence: &Evidence<'_>) -> Finding {
     };
     if let Some(doubt) = doubt {
         finding.verdict = Verdict::Inconclusive;
-        finding.reason = format!(
-            "{} of {} owed events were not seen in the store, but that proves nothing: {doubt}.",
-            count(totals.lost),
-            count(totals.owed)
-        );
+        finding.reason = match totals.lost {
+            0 => format!(
+                "Nothing is missing of the {} owed events that are on record, but there may have been more: {doubt}.",
+                count(totals.owed)
+            ),
+            lost => format!(
+                "{} of {} owed events were not seen in the store, but that proves nothing: {doubt}.",
+                count(lost),
+                count(totals.owed)
+            ),
+        };
     }
     finding
 }

@@ -1,8 +1,8 @@
 //! `objectives`: latencies, the time to drain, the share that must arrive.
 //!
 //! Limits of counts belong to the checkers of those counts. A quantile that has too few samples is
-//! inconclusive, never a pass. An event that was due and never answered, stored or published is slower
-//! than any limit; one that was never sent counts with `steady`, where the load ends. A limit is missed
+//! inconclusive, never a pass. An event that was due and never sent, answered, stored or published is
+//! slower than any limit, in the scope that the instant belongs to at which it was due. A limit is missed
 //! only where the bench is not to blame: with a generator that was late, a receiver that could not look,
 //! or looks at the store so far apart that the limit lies between two of them, it is inconclusive.
 
@@ -160,7 +160,7 @@ fn quantile(evidence: &Evidence<'_>, objective: &LatencyObjective, scope: Scope)
     let limit = objective.limit.as_micros() as u64;
     let empty = Latency::new();
     let histogram = histograms.named(objective.word).unwrap_or(&empty);
-    let never = never(evidence, objective.word, scope, due, histogram.len());
+    let never = never(evidence, objective.word, due, histogram.len());
     let all = histogram.len() + never;
     let needed = samples_needed(objective.quantile).unwrap_or(u64::MAX);
     let key = &objective.key;
@@ -202,7 +202,7 @@ fn quantile(evidence: &Evidence<'_>, objective: &LatencyObjective, scope: Scope)
             )
         }
     };
-    let unsent = matches!(scope, Scope::Steady) && evidence.totals.unsent > 0;
+    let unsent = due.unsent.iter().any(|count| *count > 0);
     doubt = doubt
         .or_else(|| evidence.bench_was_late())
         .or_else(|| super::kept_up::doubt(evidence).filter(|_| unsent))
@@ -218,21 +218,22 @@ fn quantile(evidence: &Evidence<'_>, objective: &LatencyObjective, scope: Scope)
 }
 
 /// How many events that were due in a scope have no sample of this word.
-fn never(evidence: &Evidence<'_>, word: &str, scope: Scope, due: &Due, sampled: u64) -> u64 {
+fn never(evidence: &Evidence<'_>, word: &str, due: &Due, sampled: u64) -> u64 {
     let answers = word.starts_with("ack") && evidence.owing == Owing::Acked;
     if !answers && !matches!(word, "stored_response" | "published_response") {
         return 0;
     }
-    let unsent = match scope {
-        // What was never sent was never served either.
-        Scope::Steady if word != "ack_service" => evidence.totals.unsent,
-        _ => 0,
+    let mut measures = Measure::ALL.iter();
+    let Some(measure) = measures.find(|measure| measure.name() == word) else {
+        return 0;
     };
-    let issued = Measure::ALL
-        .iter()
-        .find(|measure| measure.name() == word)
-        .map_or(0, |measure| due.issued[*measure as usize]);
-    issued.saturating_sub(sampled) + unsent
+    let measure = *measure as usize;
+    // What was never sent was never served either.
+    let unsent = match word {
+        "ack_service" => 0,
+        _ => due.unsent[measure],
+    };
+    due.issued[measure].saturating_sub(sampled) + unsent
 }
 
 /// A quantile of a histogram and of `never` events beyond its end; `None`: it is one of those.
@@ -331,8 +332,11 @@ fn or_doubt(evidence: &Evidence<'_>, reason: String, doubt: Option<String>) -> (
 
 /// Whether the backlog may have ended in time, between two looks at the store.
 fn drained_between_looks(evidence: &Evidence<'_>, limit: u64) -> Option<String> {
-    let last = evidence.strikes.iter().max_by_key(|strike| strike.healed)?;
-    let least = (last.not_drained? - last.healed?).max(0) as u64;
+    let (not_drained, since) = match evidence.strikes.iter().max_by_key(|strike| strike.healed) {
+        Some(last) => (last.not_drained?, last.healed?),
+        None => (evidence.not_drained?, evidence.load_end()?),
+    };
+    let least = (not_drained - since).max(0) as u64;
     (least <= limit).then(|| {
         format!(
             "the looks at the store are so far apart that it may have been drained after {:.1} s",

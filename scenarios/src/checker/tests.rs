@@ -112,11 +112,13 @@ fn evidence<'a>(scenario: &'a Scenario, history: &'a [Line]) -> Evidence<'a> {
         during: Histograms::default(),
         due_steady: Due {
             issued: [9_000; Measure::ALL.len()],
+            unsent: [0; Measure::ALL.len()],
             stored_at_least: histogram(30_000, 9_000),
             published_at_least: Latency::new(),
         },
         due_during: Due::default(),
         slip: histogram(100, 10_000),
+        not_drained: None,
         blind: Vec::new(),
     }
 }
@@ -333,6 +335,7 @@ fn events_that_never_came_are_slower_than_any_limit() {
     let with = |issued: u64, unsent: u64| {
         let mut evidence = evidence(&scenario, &history);
         evidence.due_steady.issued = [issued; Measure::ALL.len()];
+        evidence.due_steady.unsent = [unsent; Measure::ALL.len()];
         evidence.totals.unsent = unsent;
         judged(&evidence, "objectives")
     };
@@ -345,6 +348,11 @@ fn events_that_never_came_are_slower_than_any_limit() {
         "{reason}"
     );
     assert_eq!(with(9_000, 200).0, Verdict::Fail);
+    // Due while a fault lasted, they say nothing of steady.
+    let mut evidence = evidence(&scenario, &history);
+    evidence.totals.unsent = 200;
+    evidence.due_during.unsent = [200; Measure::ALL.len()];
+    assert_eq!(judged(&evidence, "objectives").0, Verdict::Pass);
 }
 
 #[test]
@@ -380,6 +388,46 @@ fn a_time_that_the_bench_may_have_spoiled_is_no_miss() {
     assert_eq!(drained(8_900_000, 100), Verdict::Fail);
     assert_eq!(drained(7_900_000, 100), Verdict::Inconclusive);
     assert_eq!(drained(8_900_000, 500_000), Verdict::Inconclusive);
+}
+
+#[test]
+fn a_drain_without_faults_is_bounded_by_the_looks_too() {
+    let (plan, rest) = SCENARIO.split_once("[[fault]]").unwrap();
+    let objectives = rest.split_once("[objectives]").unwrap().1;
+    let text = format!("{plan}[objectives]{objectives}").replace("\"5s\"", "\"99ms\"");
+    let scenario = crate::scenario::load_text(Path::new("x.toml"), &text).unwrap();
+    // The load ended at 10 s, and the last event was seen 100 ms later.
+    let history = history();
+    let drained = |not_drained| {
+        let mut evidence = evidence(&scenario, &history);
+        evidence.strikes.clear();
+        evidence.not_drained = not_drained;
+        judged(&evidence, "objectives")
+    };
+    assert_eq!(drained(None).0, Verdict::Fail);
+    assert_eq!(drained(Some(10_099_500)).0, Verdict::Fail);
+    let (verdict, reason) = drained(Some(10_050_000));
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("looks at the store"), "{reason}");
+}
+
+#[test]
+fn a_torn_record_with_nothing_missing_says_so_in_words() {
+    let (scenario, history) = (scenario(&[]), history());
+    let mut evidence = evidence(&scenario, &history);
+    evidence.whole = false;
+    let (verdict, reason) = judged(&evidence, "conservation");
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert_eq!(
+        reason,
+        "Nothing is missing of the 10,000 owed events that are on record, but there may have been more: the journal or the history is torn."
+    );
+    evidence.totals.lost = 5;
+    let (_, reason) = judged(&evidence, "conservation");
+    assert!(
+        reason.starts_with("5 of 10,000 owed events were not seen"),
+        "{reason}"
+    );
 }
 
 #[test]

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use flume_bench_loadgen::account;
+use flume_bench_loadgen::idset::IdSet;
 use flume_bench_loadgen::ledger::{InFile, Ledger, Owing};
-use flume_bench_loadgen::observe::{Batch, OddKind};
+use flume_bench_loadgen::observe::{Batch, FileId, Micros, OddKind};
 use flume_bench_reports::record::{
     Anomaly, Duplicates, Fault, Known, Listed, LossRange, Planned, ProxyBytes, Recovery,
     Unpublished, Warning, Window, Witness,
 };
 
 use super::samples::Samples;
+use super::written;
 use crate::checker::{Evidence, Strike};
 use crate::runner::history::{Drain, Entry, Line};
 use crate::scenario::{Scenario, When};
@@ -169,25 +171,23 @@ fn loss(evidence: &Evidence<'_>, phases: &[Window], first: Batch, last: Batch) -
     let died = evidence.history.iter().find(|line| {
         line.at_us >= to && matches!(&line.entry, Entry::Ended { role, .. } if role == "agent")
     });
-    let healed_or_end = |strike: &Strike| strike.healed.unwrap_or(i64::MAX);
     let culprit = died
         .and_then(|death| {
             evidence.strikes.iter().find(|strike| {
-                (strike.injected..=healed_or_end(strike)).contains(&death.at_us)
-                    && kind(evidence, strike) == "kill"
+                touches(strike, death.at_us, death.at_us) && kind(evidence, strike) == "kill"
             })
         })
-        .or_else(|| {
-            evidence
-                .strikes
-                .iter()
-                .find(|strike| strike.injected <= to && from <= healed_or_end(strike))
-        });
+        .or_else(|| struck(evidence, from, to));
     let explanation = match (culprit, died) {
         (Some(strike), Some(death)) if kind(evidence, strike) == "kill" => {
             let age = (death.at_us - to) as f64 / 1e6;
+            let place = match evidence.owing {
+                Owing::Acked => ": it was inside the agent",
+                // It may just as well not have been read from its file yet, and be skipped later.
+                Owing::Issued => "; whether the agent had taken it nobody knows",
+            };
             Some(format!(
-                "due {age:.1} s or more before {} ended the agent, and not stored by then: it was inside the agent",
+                "due {age:.1} s or more before {} ended the agent, and not stored by then{place}",
                 strike.name
             ))
         }
@@ -218,6 +218,18 @@ fn loss(evidence: &Evidence<'_>, phases: &[Window], first: Batch, last: Batch) -
     }
 }
 
+/// Whether a fault held at some instant between these two.
+fn touches(strike: &Strike, from: Micros, to: Micros) -> bool {
+    strike.injected <= to && from <= strike.healed.unwrap_or(i64::MAX)
+}
+
+/// The first fault that held between these two instants: when events were due, and when they were due
+/// last or written.
+fn struck<'e>(evidence: &'e Evidence<'_>, from: Micros, to: Micros) -> Option<&'e Strike> {
+    let mut strikes = evidence.strikes.iter();
+    strikes.find(|strike| touches(strike, from, to))
+}
+
 fn kind<'a>(evidence: &Evidence<'a>, strike: &Strike) -> &'a str {
     evidence
         .scenario
@@ -227,16 +239,15 @@ fn kind<'a>(evidence: &Evidence<'a>, strike: &Strike) -> &'a str {
 }
 
 /// File, its path and how many events: neighbouring ranges of a file added up.
-fn by_file(ranges: Vec<InFile>) -> Vec<(u32, String, u64, u64)> {
-    let mut files: BTreeMap<u32, (String, u64, u64)> = BTreeMap::new();
+fn by_file(ranges: &[InFile]) -> Vec<(FileId, &str, u64)> {
+    let mut files: BTreeMap<FileId, (&str, u64)> = BTreeMap::new();
     for in_file in ranges {
-        let entry = files.entry(in_file.file).or_insert((in_file.path, 0, 0));
+        let entry = files.entry(in_file.file).or_insert((&in_file.path, 0));
         entry.1 += in_file.range.count;
-        entry.2 += 1;
     }
     files
         .into_iter()
-        .map(|(file, (path, events, ranges))| (file, path, events, ranges))
+        .map(|(file, (path, events))| (file, path, events))
         .collect()
 }
 
@@ -252,18 +263,25 @@ fn cause(samples: &Samples, scenario: &Scenario, file: u32) -> String {
     }
 }
 
+/// The files with unpublished events. What a file holds last tells where its writer gave it up.
 pub(super) fn unpublished(
+    journal: &Path,
+    evidence: &Evidence<'_>,
     ledger: &Ledger,
     samples: &Samples,
-    scenario: &Scenario,
 ) -> Listed<Unpublished> {
-    let files = by_file(ledger.unpublished_by_file()).into_iter();
+    let ranges = ledger.unpublished_by_file();
+    let last = written::last(journal, &ranges);
+    let files = by_file(&ranges).into_iter();
     Listed::first(
-        files.map(|(file, path, events, _)| Unpublished {
-            file: path,
+        files.map(|(file, path, events)| Unpublished {
+            file: path.to_owned(),
             events,
-            cause: cause(samples, scenario, file),
-            fault: None,
+            cause: cause(samples, evidence.scenario, file),
+            fault: last
+                .get(&file)
+                .and_then(|(intended, at)| struck(evidence, *intended, *at))
+                .map(|strike| strike.name.clone()),
         }),
         LISTED,
     )
@@ -275,21 +293,38 @@ pub(super) fn unpublished_by_cause(
     scenario: &Scenario,
 ) -> Vec<(String, u64)> {
     let mut causes: BTreeMap<String, u64> = BTreeMap::new();
-    for (file, _, events, _) in by_file(ledger.unpublished_by_file()) {
+    for (file, _, events) in by_file(&ledger.unpublished_by_file()) {
         *causes.entry(cause(samples, scenario, file)).or_default() += events;
     }
     causes.into_iter().collect()
 }
 
-pub(super) fn duplicates(ledger: &Ledger) -> Listed<Duplicates> {
-    let files = by_file(ledger.duplicates_by_file(false)).into_iter();
+/// The files with extra copies, and for each the windows in which they were due or written.
+pub(super) fn duplicates(
+    journal: &Path,
+    evidence: &Evidence<'_>,
+    ledger: &Ledger,
+) -> Listed<Duplicates> {
+    type Ids = BTreeMap<u16, IdSet>;
+    let ranges = ledger.duplicates_by_file(false);
+    let mut places: BTreeMap<(FileId, Option<&str>), (Ids, u64)> = BTreeMap::new();
+    for piece in written::extra_copies(journal, &ranges) {
+        let fault = struck(evidence, piece.intended, piece.at).map(|strike| strike.name.as_str());
+        let (ids, copies) = places.entry((piece.file, fault)).or_default();
+        *copies += piece.ids.end - piece.ids.start;
+        ids.entry(piece.producer)
+            .or_default()
+            .insert_range(piece.ids);
+    }
     Listed::first(
-        files.map(|(_, path, ids, _)| Duplicates {
-            file: path,
-            ids,
-            extra_copies: ids,
-            fault: None,
-        }),
+        places
+            .into_iter()
+            .map(|((file, fault), (ids, extra_copies))| Duplicates {
+                file: ledger.path(file).unwrap_or_default().to_owned(),
+                ids: ids.values().map(IdSet::len).sum(),
+                extra_copies,
+                fault: fault.map(str::to_owned),
+            }),
         LISTED,
     )
 }

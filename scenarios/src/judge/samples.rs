@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use flume_bench_loadgen::account::{Published, Stored, Visitor};
 use flume_bench_loadgen::latency::{Latency, Measure};
 use flume_bench_loadgen::observe::{Answer, Answered, FileChange, FileId, Micros, Odd, Sent};
+use flume_bench_loadgen::schedule::Schedule;
 use flume_bench_reports::record::{Known, Resolution, Window};
 use flume_bench_reports::series::Table;
 
@@ -181,6 +182,11 @@ pub(super) struct Samples {
     pub(super) due_during: Due,
     /// When the last look began that has ended.
     looked: Micros,
+    /// Behind the last event that each producer sent.
+    next: BTreeMap<u16, u64>,
+    /// What the drain waited for was seen by then, and the last look before it was.
+    drained: Micros,
+    pub(super) not_drained: Option<Micros>,
     /// Slip of everything issued.
     pub(super) slip: Latency,
     pub(super) by_phase: Vec<(String, Histograms)>,
@@ -204,7 +210,8 @@ const ODD_KEPT: usize = 10_000;
 const TENTH: i64 = 100_000;
 
 impl Samples {
-    pub(super) fn new(windows: Windows, producers: u16) -> Self {
+    /// `drained`: when the last event was seen that the drain waited for.
+    pub(super) fn new(windows: Windows, producers: u16, drained: Micros) -> Self {
         let by_phase = windows
             .phases
             .iter()
@@ -223,6 +230,9 @@ impl Samples {
             due_steady: Due::default(),
             due_during: Due::default(),
             looked: 0,
+            next: BTreeMap::new(),
+            drained,
+            not_drained: None,
             slip: Latency::new(),
             by_phase,
             by_strike,
@@ -281,6 +291,24 @@ impl Samples {
         (from..to)
             .contains(&intended)
             .then_some(&mut self.due_steady)
+    }
+
+    /// Puts the events that were due and never sent into the scope that they were due in. A producer
+    /// sends in order, so they are those behind its last one.
+    pub(super) fn unsent(&mut self, schedule: &Schedule) {
+        for batch in schedule.iter() {
+            let next = self.next.get(&batch.producer).copied().unwrap_or(0);
+            let end = batch.first + u64::from(batch.count);
+            let count = end.saturating_sub(next.max(batch.first));
+            if count == 0 {
+                continue;
+            }
+            for measure in Measure::ALL {
+                if let Some(due) = self.due(measure, batch.intended) {
+                    due.unsent[measure as usize] += count;
+                }
+            }
+        }
     }
 
     /// The probe's event enters no indicator.
@@ -385,6 +413,8 @@ impl Visitor for Samples {
                 self.first_sent
                     .map_or(sent.first_byte, |first| first.min(sent.first_byte)),
             );
+            let next = self.next.entry(sent.batch.producer).or_default();
+            *next = (*next).max(sent.batch.first + u64::from(sent.batch.count));
             for measure in Measure::ALL {
                 if let Some(due) = self.due(measure, sent.batch.intended) {
                     due.issued[measure as usize] += u64::from(sent.batch.count);
@@ -447,6 +477,9 @@ impl Visitor for Samples {
                 (stored.previous - batch.intended).max(0),
                 batch.count.into(),
             );
+        }
+        if stored.at <= self.drained {
+            self.not_drained = self.not_drained.max(Some(stored.previous));
         }
         self.width
             .record(stored.at - stored.previous, batch.count.into());
@@ -555,7 +588,7 @@ mod tests {
         let since = recovery.since();
         let phases = [Window::new("steady", 1_000_000, 20_000_000)];
         let windows = Windows::new(&phases, &strikes, since, 15_000_000);
-        let mut samples = Samples::new(windows, 1);
+        let mut samples = Samples::new(windows, 1, 15_000_000);
         stored.for_each(|stored| samples.stored(&stored));
         samples
     }
@@ -594,6 +627,59 @@ mod tests {
         let just = (10_000_000 - LIMIT, 13_100_000);
         let samples = judged(&[just, on_time]);
         assert_eq!((count(&samples.steady), count(&samples.during)), (0, 2));
+    }
+
+    #[test]
+    fn the_last_look_of_the_drain_is_no_later_one() {
+        let samples = judged(&[
+            (9_000_000, 9_050_000),
+            (14_000_000, 15_000_000),
+            (14_000_000, 15_000_001),
+        ]);
+        assert_eq!(samples.not_drained, Some(14_999_999));
+    }
+
+    #[test]
+    fn what_was_never_sent_belongs_where_it_was_due() {
+        use flume_bench_loadgen::schedule::{Settings, Shape};
+        // Two producers, a batch of ten each second in turn, the last one short; a strike from 10 s to
+        // the end.
+        let schedule = Schedule::new(Settings {
+            shape: Shape::Constant { rate: 10.0 },
+            duration: std::time::Duration::from_millis(19_500),
+            batch: 10,
+            connections: 2,
+            seed: 1,
+        })
+        .unwrap();
+        let strikes = [strike(10_000_000, 20_000_000)];
+        let since = vec![[10_000_000; Measure::ALL.len()]];
+        let phases = [
+            Window::new("warm_up", 0, 1_000_000),
+            Window::new("steady", 1_000_000, 20_000_000),
+        ];
+        let windows = Windows::new(&phases, &strikes, since, 15_000_000);
+        let mut samples = Samples::new(windows, 2, 0);
+        // The first sent half of its batch of 8 s and the second nothing after 11 s.
+        for batch in schedule.iter() {
+            let count = match (batch.producer, batch.intended / 1_000_000) {
+                (0, 8) => 5,
+                (0, ..8) | (1, ..12) => batch.count,
+                _ => continue,
+            };
+            let at = batch.intended;
+            samples.sent(&Sent {
+                batch: Batch { count, ..batch },
+                attempt: 0,
+                released: at,
+                first_byte: at,
+            });
+        }
+        samples.unsent(&schedule);
+        // 5 of 8 s; then 10, 12, 14, 16, 18 s of the first, 13, 15, 17 and the short one of 19 s of the
+        // second.
+        assert_eq!(samples.due_steady.unsent, [5; Measure::ALL.len()]);
+        assert_eq!(samples.due_during.unsent, [50 + 35; Measure::ALL.len()]);
     }
 
     #[test]

@@ -64,6 +64,7 @@ enum Report {
 struct World {
     rng: ChaCha8Rng,
     producers: u16,
+    owing: Owing,
     kill: Option<(Micros, Micros)>,
     reports: Vec<(Micros, Report)>,
     copies: Vec<Copied>,
@@ -87,6 +88,7 @@ impl World {
         Self {
             rng,
             producers,
+            owing: Owing::Acked,
             kill,
             reports: Vec::new(),
             copies: Vec::new(),
@@ -340,7 +342,7 @@ impl World {
         let header = Header {
             run: 1,
             seed: 2,
-            owing: Owing::Acked,
+            owing: self.owing,
             producers: self.producers,
             batch: 10,
         };
@@ -494,10 +496,16 @@ fn scenario(is_killed: bool) -> Scenario {
 
 /// Makes a world and judges what it left.
 fn judged(seed: u64, fault: Option<Fault>) -> (World, RunRecord) {
-    let root = tempfile::tempdir().unwrap();
     let mut world = World::new(seed);
     world.load();
     world.store(fault);
+    let record = judge(&mut world);
+    (world, record)
+}
+
+/// Writes what a world left, and judges it.
+fn judge(world: &mut World) -> RunRecord {
+    let root = tempfile::tempdir().unwrap();
     let missing = world
         .acked
         .iter()
@@ -505,8 +513,7 @@ fn judged(seed: u64, fault: Option<Fault>) -> (World, RunRecord) {
     let missing = missing.count() as u64;
     world.write_journal(&root.path().join("journal.bin"));
     world.write_history(&root.path().join("history.jsonl"), missing);
-    let record = super::judge(root.path(), &scenario(world.kill.is_some())).unwrap();
-    (world, record)
+    super::judge(root.path(), &scenario(world.kill.is_some())).unwrap()
 }
 
 fn worlds() -> u64 {
@@ -578,6 +585,14 @@ fn clean_histories_pass_with_the_counts_of_their_world() {
             extra,
             "seed {seed}"
         );
+        // Each extra copy is listed once, with the file that holds it.
+        let listed = &record.duplicates;
+        let copies: u64 = listed.items.iter().map(|one| one.extra_copies).sum();
+        assert!(
+            copies == counts.extra_copies || listed.not_listed > 0,
+            "seed {seed}: {copies} of {} extra copies are listed",
+            counts.extra_copies
+        );
         let mut sums = sums.lock().unwrap();
         *sums.0 += counts.owed;
         *sums.1 += extra;
@@ -635,4 +650,154 @@ fn a_planted_fault_is_found_in_every_history_to_the_event() {
             "seed {seed}, {fault:?}"
         );
     });
+}
+
+/// A world of one producer and a kill from 500 to 600 ms, made by hand.
+fn by_hand(owing: Owing) -> World {
+    let mut world = World::new(0);
+    world.producers = 1;
+    world.owing = owing;
+    world.kill = Some((500 * MS, 600 * MS));
+    world
+}
+
+impl World {
+    /// Ten events, due at `intended`, sent at once and acked 2 ms later where the source answers.
+    fn ten(&mut self, first: u64, intended: Micros) -> Batch {
+        let batch = Batch {
+            producer: 0,
+            first,
+            count: 10,
+            intended,
+        };
+        let sent = Sent {
+            batch,
+            attempt: 0,
+            released: intended,
+            first_byte: intended + 10,
+        };
+        self.report(intended, Report::Sent(sent));
+        if self.owing == Owing::Acked {
+            let at = intended + 2 * MS;
+            let answered = Answered {
+                batch,
+                attempt: 0,
+                answer: Answer::Acked,
+                at,
+            };
+            self.report(at, Report::Answered(answered));
+        }
+        *self.planned.entry(0).or_default() += 10;
+        batch
+    }
+
+    /// A file that is there from the start.
+    fn begin(&mut self, file: FileId) {
+        let path = format!("/out-{file}.tmp");
+        self.report(0, Report::File(file, FileChange::Appeared { path }));
+    }
+
+    fn publish(&mut self, file: FileId) {
+        let path = format!("/out-{file}");
+        self.report(LOAD, Report::File(file, FileChange::Renamed { path }));
+        self.report(LOAD + 1, Report::File(file, FileChange::Published));
+    }
+}
+
+#[test]
+fn an_extra_copy_is_listed_with_its_own_file_and_its_window() {
+    let mut world = by_hand(Owing::Acked);
+    let (early, caught, late) = (
+        world.ten(0, 100 * MS),
+        world.ten(10, 480 * MS),
+        world.ten(20, 1_500 * MS),
+    );
+    (0..3).for_each(|file| world.begin(file));
+    world.read(0, vec![early], 120 * MS, 0);
+    // Written, not answered in time, and written again after the kill.
+    world.read(0, vec![caught], 490 * MS, 4_810);
+    world.read(1, vec![caught], 650 * MS, 0);
+    // Twice more, in a file that was there before the one that has the first copy.
+    world.read(2, vec![late], 1_520 * MS, 0);
+    world.read(1, vec![late, late], 1_600 * MS, 4_810);
+    (0..3).for_each(|file| world.publish(file));
+    let record = judge(&mut world);
+    assert_eq!(record.counts.extra_copies, 30);
+    let listed: Vec<_> = record
+        .duplicates
+        .items
+        .iter()
+        .map(|one| {
+            let fault = one.fault.as_deref();
+            (one.file.as_str(), one.ids, one.extra_copies, fault)
+        })
+        .collect();
+    assert_eq!(
+        listed,
+        [("/out-1", 10, 20, None), ("/out-1", 10, 10, Some("kill-1"))]
+    );
+}
+
+#[test]
+fn an_unpublished_file_is_listed_with_the_window_in_which_it_was_given_up() {
+    let mut world = by_hand(Owing::Acked);
+    let (early, caught, late) = (
+        world.ten(0, 100 * MS),
+        world.ten(10, 480 * MS),
+        world.ten(20, 1_500 * MS),
+    );
+    (0..3).for_each(|file| world.begin(file));
+    world.read(0, vec![early], 120 * MS, 0);
+    world.read(1, vec![early], 120 * MS, 0);
+    world.read(1, vec![caught], 500 * MS, 4_810);
+    world.read(2, vec![late], 1_520 * MS, 0);
+    world.publish(0);
+    let record = judge(&mut world);
+    let listed: Vec<_> = record
+        .unpublished
+        .items
+        .iter()
+        .map(|one| (one.file.as_str(), one.events, one.fault.as_deref()))
+        .collect();
+    assert_eq!(
+        listed,
+        [("/out-1.tmp", 10, Some("kill-1")), ("/out-2.tmp", 10, None)]
+    );
+}
+
+#[test]
+fn a_loss_is_inside_the_agent_only_where_its_source_had_answered() {
+    let lost = |owing| {
+        let mut world = by_hand(owing);
+        let stored = world.ten(0, 100 * MS);
+        world.ten(10, 480 * MS);
+        world.begin(0);
+        world.read(0, vec![stored], 120 * MS, 0);
+        world.publish(0);
+        judge(&mut world)
+    };
+    let explanation = |record: &RunRecord| {
+        let range = record.losses.items.first().unwrap();
+        assert_eq!(range.fault.as_deref(), Some("kill-1"));
+        range.explanation.clone().unwrap()
+    };
+    let answering = lost(Owing::Acked);
+    assert!(explanation(&answering).contains("inside the agent"));
+    let silent = lost(Owing::Issued);
+    let said = explanation(&silent);
+    assert!(said.contains("kill-1 ended the agent"), "{said}");
+    assert!(!said.contains("inside"), "{said}");
+    assert!(said.contains("nobody knows"), "{said}");
+    // What it never said is not known either.
+    let counts = silent.counts;
+    assert_eq!((counts.owed, counts.lost), (20, 10));
+    for count in [
+        counts.acked,
+        counts.refused,
+        counts.unknown,
+        counts.recovered,
+    ] {
+        assert_eq!(count.reason(), Some("the source gives no answers"));
+    }
+    assert_eq!(answering.counts.acked.value(), Some(&20));
 }
