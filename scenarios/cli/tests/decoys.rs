@@ -99,6 +99,18 @@ fn an_honest_decoy_passes() {
     assert_eq!(ran.record["verdict"], "pass");
 }
 
+/// It tells the generator nothing, so what it took is not known, and not 0.
+#[test]
+fn of_a_source_without_answers_nobody_knows_what_it_took() {
+    let expected = &[("stored", EVENTS), ("owed", EVENTS)];
+    let ran = judged("honest", 7, "answers = false", "", 0, expected);
+    for count in ["acked", "refused", "unknown", "recovered"] {
+        let known = &ran.record["counts"][count];
+        assert_eq!(known["value"], serde_json::Value::Null, "{count}");
+        assert_eq!(known["reason"], "the source gives no answers", "{count}");
+    }
+}
+
 #[test]
 fn losses_are_found_to_the_event() {
     let ran = judged(
@@ -133,7 +145,7 @@ fn a_duplicate_hides_no_loss() {
 
 #[test]
 fn copies_are_counted_and_fail_only_where_they_are_limited() {
-    judged(
+    let ran = judged(
         "repeat",
         7,
         "",
@@ -141,6 +153,13 @@ fn copies_are_counted_and_fail_only_where_they_are_limited() {
         0,
         &[("duplicated", SEVENTH), ("extra_copies", SEVENTH)],
     );
+    // The list is of the copies, and not of all that the file holds twice.
+    let items = ran.record["duplicates"]["items"].as_array().unwrap();
+    let copies: u64 = items
+        .iter()
+        .filter_map(|item| item["extra_copies"].as_u64())
+        .sum();
+    assert_eq!(copies, SEVENTH, "{items:?}");
     let ran = judged(
         "repeat",
         7,
