@@ -241,6 +241,7 @@ impl Assembly<'_> {
                 self.evidence,
                 &self.replayed.ledger,
                 self.samples,
+                caught_limits(self.scenario)[Measure::PublishedResponse as usize],
             ),
             duplicates: findings::duplicates(&journal, self.evidence, &self.replayed.ledger),
             anomalies: findings::anomalies(&self.replayed.ledger, self.samples),

@@ -46,7 +46,8 @@ pub struct Unpublished {
     pub events: u64,
     /// Why, for example `in_use_name` or `never_closed`.
     pub cause: String,
-    /// The name of the fault in whose window the last of them was due or written.
+    /// The name of the fault in whose window the last of them was due or written, or that caught it on
+    /// its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }

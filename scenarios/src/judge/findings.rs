@@ -263,13 +263,20 @@ fn cause(samples: &Samples, scenario: &Scenario, file: u32) -> String {
     }
 }
 
-/// The files with unpublished events. What a file holds last tells where its writer gave it up.
+/// The files with unpublished events. What a file holds last tells where its writer gave it up: in a
+/// fault that held when it was due or written, or in the next one. That one caught it on its way from
+/// stored to published, unless it had been due for longer than `on_its_way`.
 pub(super) fn unpublished(
     journal: &Path,
     evidence: &Evidence<'_>,
     ledger: &Ledger,
     samples: &Samples,
+    on_its_way: Micros,
 ) -> Listed<Unpublished> {
+    let given_up = |intended: Micros, at: Micros| {
+        let caught = |strike: &&Strike| (0..=on_its_way).contains(&(strike.injected - intended));
+        struck(evidence, intended, at).or_else(|| evidence.strikes.iter().find(caught))
+    };
     let ranges = ledger.unpublished_by_file();
     let last = written::last(journal, &ranges);
     let files = by_file(&ranges).into_iter();
@@ -280,7 +287,7 @@ pub(super) fn unpublished(
             cause: cause(samples, evidence.scenario, file),
             fault: last
                 .get(&file)
-                .and_then(|(intended, at)| struck(evidence, *intended, *at))
+                .and_then(|(intended, at)| given_up(*intended, *at))
                 .map(|strike| strike.name.clone()),
         }),
         LISTED,

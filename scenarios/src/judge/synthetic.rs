@@ -746,9 +746,12 @@ fn an_unpublished_file_is_listed_with_the_window_in_which_it_was_given_up() {
         world.ten(10, 480 * MS),
         world.ten(20, 1_500 * MS),
     );
-    (0..3).for_each(|file| world.begin(file));
+    let open = world.ten(30, 300 * MS);
+    (0..4).for_each(|file| world.begin(file));
     world.read(0, vec![early], 120 * MS, 0);
     world.read(1, vec![early], 120 * MS, 0);
+    // Written in full before the kill, which found the file open.
+    world.read(3, vec![open], 310 * MS, 0);
     world.read(1, vec![caught], 500 * MS, 4_810);
     world.read(2, vec![late], 1_520 * MS, 0);
     world.publish(0);
@@ -761,7 +764,11 @@ fn an_unpublished_file_is_listed_with_the_window_in_which_it_was_given_up() {
         .collect();
     assert_eq!(
         listed,
-        [("/out-1.tmp", 10, Some("kill-1")), ("/out-2.tmp", 10, None)]
+        [
+            ("/out-1.tmp", 10, Some("kill-1")),
+            ("/out-2.tmp", 10, None),
+            ("/out-3.tmp", 10, Some("kill-1")),
+        ]
     );
 }
 
