@@ -243,7 +243,7 @@ fn failures(root: &Path, record: &RunRecord) -> Vec<Failure> {
             "conservation" => miss("lost", counts.lost, &checker.reason),
             "publication" => miss("unpublished", counts.unpublished, &checker.reason),
             // Without an objective that is recorded as missed, it is what was never sent.
-            "kept_up" => match over("refused", counts.refused) {
+            "kept_up" => match over("refused", counts.refused.value().copied().unwrap_or(0)) {
                 Some(refused) if over("unsent", 0).is_none() => {
                     miss("refused", refused, &checker.reason)
                 }

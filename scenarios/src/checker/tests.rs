@@ -289,6 +289,7 @@ fn what_was_not_sent_because_the_bench_failed_is_held_against_nobody() {
     history.push(line(9_000_000, failed));
     let mut evidence = evidence(&scenario, &history);
     evidence.totals.unsent = 2_000;
+    evidence.due_steady.unsent = [2_000; Measure::ALL.len()];
     let (verdict, reason) = judged(&evidence, "kept_up");
     assert_eq!(verdict, Verdict::Inconclusive);
     assert!(reason.contains("no thread"), "{reason}");
