@@ -141,6 +141,21 @@ pub fn final_scan(
     result
 }
 
+/// Does one look outside of a [`Watch`] and reports it as a pass.
+///
+/// # Errors
+/// As [`Receiver::look`]; a store that could not be read has been reported as blind.
+pub fn single_look(
+    receiver: &mut dyn Receiver,
+    observer: &dyn Observer,
+    clock: &Clock,
+) -> Result<Looked, ReceiverError> {
+    let from = clock.now();
+    let result = receiver.look(observer, clock);
+    told(&result, from, observer, clock)?;
+    result
+}
+
 /// What the watching thread leaves behind.
 type Ended = (Box<dyn Receiver>, Result<(), ReceiverError>);
 

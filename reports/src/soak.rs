@@ -8,10 +8,12 @@
 //!
 //! [`conclude`] decides, in this order:
 //!
-//! 1. The harness or the store failed: exit code 4.
+//! 1. The harness or the store failed, the sampler included: exit code 4.
 //! 2. A round missed an objective, or something of the agent grows: `fail`.
-//! 3. The soak was interrupted or ended before its time, a round left it open whether something is lost,
-//!    or more than one round in ten proves too little: `inconclusive`.
+//! 3. The soak was interrupted or ended before its time; a round left it open whether something is lost
+//!    or unpublished; copies came rounds late, and more than may be duplicated; a metric of the agent
+//!    could not be judged in a soak of a minute or more ([`growth::LONG_ENOUGH_US`]); or more than one
+//!    round in ten proves too little: `inconclusive`.
 //! 4. Otherwise `pass`. Nothing is said about growth that the samples do not show: each metric has its
 //!    bounds beside it.
 
@@ -35,6 +37,9 @@ pub const SCHEMA: &str = include_str!("../schemas/soak.v1.json");
 
 /// One round in so many may prove too little (a slip of the generator, a void fault).
 const INCONCLUSIVE_ROUNDS: u64 = 10;
+
+/// So many rounds are named for one reason.
+const NAMED: usize = 3;
 
 /// What a soak came to, and everything it rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -67,6 +72,12 @@ pub struct SoakRecord {
     /// Why it ended before its time, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_early: Option<String>,
+    /// What of the harness failed beside the rounds, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// The most events of a round that may be stored more than once, where the scenario sets a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicated_limit: Option<u64>,
     /// The verdict.
     pub verdict: Verdict,
     /// The exit code.
@@ -128,6 +139,13 @@ pub struct Round {
     pub kept: Option<String>,
 }
 
+impl Round {
+    /// Why it says what it says, with its number.
+    fn named(&self) -> String {
+        format!("Round {}: {}", self.number, self.reason)
+    }
+}
+
 impl SoakRecord {
     /// The sum over all rounds.
     pub fn sum(&self, of: impl Fn(&Round) -> u64) -> u64 {
@@ -146,61 +164,24 @@ impl SoakRecord {
 
 /// Decides verdict, exit code and reasons from the rest of the record.
 pub fn conclude(record: &mut SoakRecord) {
-    let mut codes = Vec::new();
-    let mut reasons = Vec::new();
-    let of_code = |code: ExitCode| {
-        record
-            .rounds
-            .iter()
-            .filter(move |one| one.exit_code == code)
-    };
-    let named = |round: &Round| format!("Round {}: {}", round.number, round.reason);
-    for code in [ExitCode::HarnessFailed, ExitCode::Missed] {
-        let count = of_code(code).count();
-        if count > 0 {
-            codes.push(code);
-            reasons.extend(of_code(code).take(3).map(named));
-            if count > 3 {
-                reasons.push(format!("So did {} more rounds.", count - 3));
-            }
-        }
+    let mut found = bad_rounds(record);
+    if let Some(why) = &record.failed {
+        found.insert(
+            0,
+            (
+                ExitCode::HarnessFailed,
+                format!("The harness failed: {why}."),
+            ),
+        );
     }
-    for growth in grown(record, Holder::Agent) {
-        codes.push(ExitCode::Missed);
-        reasons.push(growth.sentence());
+    let grown_of_agent = grown(record, Holder::Agent);
+    found.extend(grown_of_agent.map(|growth| (ExitCode::Missed, growth.sentence())));
+    let open = doubts(record).into_iter();
+    found.extend(open.map(|why| (ExitCode::Inconclusive, why)));
+    if found.is_empty() {
+        found.push((ExitCode::Pass, passed(record)));
     }
-    let open = record
-        .rounds
-        .iter()
-        .filter(|round| round.verdict == Verdict::Inconclusive && round.lost > 0);
-    for round in open {
-        codes.push(ExitCode::Inconclusive);
-        reasons.push(named(round));
-    }
-    let inconclusive = record.with(Verdict::Inconclusive);
-    if inconclusive * INCONCLUSIVE_ROUNDS > record.rounds.len() as u64 {
-        codes.push(ExitCode::Inconclusive);
-        reasons.push(format!(
-            "{inconclusive} of {} rounds prove too little; more than one in ten is too many.",
-            record.rounds.len()
-        ));
-    }
-    if record.interrupted {
-        codes.push(ExitCode::Inconclusive);
-        reasons.push("The soak was interrupted; what there was until then is kept.".to_owned());
-    }
-    if let Some(why) = &record.ended_early {
-        codes.push(ExitCode::Inconclusive);
-        reasons.push(format!("The soak ended before its time: {why}."));
-    }
-    if record.rounds.is_empty() {
-        codes.push(ExitCode::Inconclusive);
-        reasons.push("No round came to its end.".to_owned());
-    }
-    if codes.is_empty() {
-        codes.push(ExitCode::Pass);
-        reasons.push(passed(record));
-    }
+    let (codes, mut reasons): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     record.exit_code = ExitCode::decide(codes);
     record.verdict = match record.exit_code {
         ExitCode::Pass => Verdict::Pass,
@@ -214,6 +195,78 @@ pub fn conclude(record: &mut SoakRecord) {
     record.reasons = reasons;
 }
 
+/// The rounds in which the harness failed or an objective was missed, the first three of each by name.
+fn bad_rounds(record: &SoakRecord) -> Vec<(ExitCode, String)> {
+    let mut found = Vec::new();
+    for code in [ExitCode::HarnessFailed, ExitCode::Missed] {
+        let all: Vec<&Round> = record
+            .rounds
+            .iter()
+            .filter(|round| round.exit_code == code)
+            .collect();
+        found.extend(all.iter().take(NAMED).map(|round| (code, round.named())));
+        if all.len() > NAMED {
+            let more = all.len() - NAMED;
+            found.push((code, format!("So did {more} more rounds.")));
+        }
+    }
+    found
+}
+
+/// Everything that keeps a soak from passing and is no failure.
+fn doubts(record: &SoakRecord) -> Vec<String> {
+    let mut doubts: Vec<String> = record
+        .rounds
+        .iter()
+        .filter(|round| round.verdict == Verdict::Inconclusive)
+        .filter(|round| round.lost > 0 || round.unpublished > 0)
+        .map(Round::named)
+        .collect();
+    doubts.extend(late_copies(record));
+    let inconclusive = record.with(Verdict::Inconclusive);
+    if inconclusive * INCONCLUSIVE_ROUNDS > record.rounds.len() as u64 {
+        doubts.push(format!(
+            "{inconclusive} of {} rounds prove too little; more than one in ten is too many.",
+            record.rounds.len()
+        ));
+    }
+    if record.interrupted {
+        doubts.push("The soak was interrupted; what there was until then is kept.".to_owned());
+    }
+    if let Some(why) = &record.ended_early {
+        doubts.push(format!("The soak ended before its time: {why}."));
+    }
+    if record.rounds.is_empty() {
+        doubts.push("No round came to its end.".to_owned());
+    }
+    if record.lasted_us >= growth::LONG_ENOUGH_US {
+        doubts.extend(unknown(record).map(Growth::sentence));
+        if !record.growth.iter().any(|one| one.holder == Holder::Agent) {
+            doubts.push("Nothing of the agent was sampled.".to_owned());
+        }
+    }
+    doubts
+}
+
+/// Why copies that came in later rounds may be more than the scenario allows. Whose copies they are is
+/// not known: each may belong to any round before, and be the second or the third of one event.
+fn late_copies(record: &SoakRecord) -> Option<String> {
+    let limit = record.duplicated_limit?;
+    let mut later = 0;
+    let mut beyond = false;
+    for round in record.rounds.iter().rev() {
+        beyond |= later > 0 && round.duplicated.saturating_add(later) > limit;
+        later += round.late;
+    }
+    beyond.then(|| {
+        format!(
+            "{} records came in later rounds than their own; which events they repeat is not known, so it is not shown that no round has more than {} duplicated events (objectives.duplicated).",
+            words::count(later),
+            words::count(limit)
+        )
+    })
+}
+
 /// What grows, of one holder.
 fn grown(record: &SoakRecord, holder: Holder) -> impl Iterator<Item = &Growth> {
     record
@@ -222,21 +275,71 @@ fn grown(record: &SoakRecord, holder: Holder) -> impl Iterator<Item = &Growth> {
         .filter(move |growth| growth.holder == holder && growth.outcome == Outcome::Grows)
 }
 
+/// The metrics of the agent that were not judged.
+fn unknown(record: &SoakRecord) -> impl Iterator<Item = &Growth> {
+    record
+        .growth
+        .iter()
+        .filter(|growth| growth.holder == Holder::Agent && growth.outcome == Outcome::Unknown)
+}
+
 fn passed(record: &SoakRecord) -> String {
     let strikes = match record.sum(|round| round.faults) {
         0 => String::new(),
         1 => ", through one fault".to_owned(),
         n => format!(", through {} faults", words::count(n)),
     };
+    let (owed, lost) = (
+        record.sum(|round| round.owed),
+        record.sum(|round| round.lost),
+    );
+    let unpublished = record.sum(|round| round.unpublished);
+    let short: Vec<String> = [(lost, "lost"), (unpublished, "unpublished")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{} {word}", words::count(count)))
+        .collect();
     format!(
-        "All {} owed events of {} are stored{strikes}, in {}, and no growth of the agent was seen.",
-        words::count(record.sum(|round| round.owed)),
+        "{} owed events of {} are stored{strikes}, in {}{}, and {}.",
+        match lost {
+            0 => format!("All {}", words::count(owed)),
+            _ => format!(
+                "{} of {}",
+                words::count(owed.saturating_sub(lost)),
+                words::count(owed)
+            ),
+        },
         match record.rounds.len() {
             1 => "one round".to_owned(),
             n => format!("{} rounds", words::count(n as u64)),
         },
-        words::duration(record.lasted_us)
+        words::duration(record.lasted_us),
+        match short.is_empty() {
+            true => String::new(),
+            false => format!(" ({}, which the scenario allows)", short.join(", ")),
+        },
+        no_growth(record)
     )
+}
+
+/// What a soak that passed says of the agent's growth.
+fn no_growth(record: &SoakRecord) -> String {
+    let missing: Vec<&str> = unknown(record).map(|one| one.metric.as_str()).collect();
+    let all = record
+        .growth
+        .iter()
+        .filter(|one| one.holder == Holder::Agent)
+        .count();
+    if missing.len() == all {
+        "growth of the agent was not judged".to_owned()
+    } else if missing.is_empty() {
+        "no growth of the agent was seen".to_owned()
+    } else {
+        format!(
+            "no growth of the agent was seen (not judged: {})",
+            missing.join(", ")
+        )
+    }
 }
 
 /// Writes the record whole, replacing what is there.
@@ -373,6 +476,28 @@ pub(crate) mod tests {
             changed(&|it| inconclusive(&mut it.rounds[3], 1)),
             ExitCode::Inconclusive
         );
+        let unpublished = |it: &mut SoakRecord| {
+            inconclusive(&mut it.rounds[3], 0);
+            it.rounds[3].unpublished = 1;
+        };
+        assert_eq!(changed(&unpublished), ExitCode::Inconclusive);
+        // One metric of the agent that nobody could read, all of them, and too short a soak to tell.
+        let unread = |it: &mut SoakRecord, metrics: usize| {
+            for growth in &mut it.growth[..metrics] {
+                growth.outcome = Outcome::Unknown;
+                growth.slope_per_h = Known::unknown("it was never sampled");
+            }
+        };
+        assert_eq!(changed(&|it| unread(it, 1)), ExitCode::Inconclusive);
+        assert_eq!(changed(&|it| unread(it, 5)), ExitCode::Inconclusive);
+        assert_eq!(changed(&|it| it.growth.clear()), ExitCode::Inconclusive);
+        let brief = |it: &mut SoakRecord| {
+            unread(it, 5);
+            it.lasted_us = 8_000_000;
+        };
+        assert_eq!(changed(&brief), ExitCode::Pass);
+        let sampler = |it: &mut SoakRecord| it.failed = Some("the disk is full".into());
+        assert_eq!(changed(&sampler), ExitCode::HarnessFailed);
         let two = |it: &mut SoakRecord| it.rounds[3..5].iter_mut().for_each(|r| inconclusive(r, 0));
         assert_eq!(changed(&two), ExitCode::Inconclusive);
         let missed = |it: &mut SoakRecord| {
@@ -386,6 +511,66 @@ pub(crate) mod tests {
             it.rounds[2].exit_code = ExitCode::HarnessFailed;
         };
         assert_eq!(changed(&failed), ExitCode::HarnessFailed);
+    }
+
+    #[test]
+    fn copies_that_come_rounds_late_are_held_to_the_limit() {
+        let with = |limit: Option<u64>, own: u64, late: [u64; 2]| {
+            let mut record = sample(0);
+            record.duplicated_limit = limit;
+            record.rounds[2].duplicated = own;
+            (record.rounds[3].late, record.rounds[7].late) = (late[0], late[1]);
+            conclude(&mut record);
+            (record.exit_code, record.reasons.remove(0))
+        };
+        assert_eq!(with(None, 0, [5, 5]).0, ExitCode::Pass);
+        assert_eq!(with(Some(0), 0, [0, 0]).0, ExitCode::Pass);
+        assert_eq!(with(Some(5), 2, [1, 2]).0, ExitCode::Pass);
+        let (code, why) = with(Some(5), 2, [1, 3]);
+        assert_eq!(code, ExitCode::Inconclusive);
+        assert!(why.starts_with("4 records came in later rounds"), "{why}");
+        // What came late belongs to rounds before.
+        let mut record = sample(0);
+        record.duplicated_limit = Some(5);
+        (record.rounds[3].late, record.rounds[4].duplicated) = (3, 5);
+        conclude(&mut record);
+        assert_eq!(record.exit_code, ExitCode::Pass, "{:?}", record.reasons);
+    }
+
+    #[test]
+    fn a_pass_says_what_is_lost_by_permission_and_what_was_not_judged() {
+        let said = |change: &dyn Fn(&mut SoakRecord)| {
+            let mut record = sample(0);
+            record.lasted_us = 8_000_000;
+            change(&mut record);
+            conclude(&mut record);
+            assert_eq!(record.exit_code, ExitCode::Pass);
+            record.reasons.remove(0)
+        };
+        assert_eq!(
+            said(&|_| {}),
+            "All 240,000 owed events of 12 rounds are stored, through 12 faults, in 8 s, and no growth of the agent was seen."
+        );
+        let lossy = said(&|it| (it.rounds[1].lost, it.rounds[2].unpublished) = (7, 3));
+        assert!(
+            lossy.starts_with("239,993 of 240,000 owed events")
+                && lossy.contains("(7 lost, 3 unpublished, which the scenario allows)"),
+            "{lossy}"
+        );
+        let unread = |it: &mut SoakRecord, metrics: usize| {
+            let first = it.growth[..metrics].iter_mut();
+            first.for_each(|growth| growth.outcome = Outcome::Unknown);
+        };
+        let partly = said(&|it| unread(it, 1));
+        assert!(
+            partly.ends_with("was seen (not judged: memory)."),
+            "{partly}"
+        );
+        let none = said(&|it| unread(it, 5));
+        assert!(
+            none.ends_with("and growth of the agent was not judged."),
+            "{none}"
+        );
     }
 
     #[test]

@@ -28,6 +28,10 @@ use crate::record::Known;
 use crate::show;
 use crate::statistics::theil_sen::Slopes;
 
+/// In a soak that lasted so long, every metric that could be sampled is judged: there are at least a
+/// hundred samples, and [`judge`] needs a dozen.
+pub const LONG_ENOUGH_US: u64 = 60_000_000;
+
 /// The part of the soak that is left out at its start, as 1 ÷ n.
 const WARMING: u64 = 5;
 /// The most values a slope is made from.

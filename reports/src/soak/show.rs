@@ -85,11 +85,12 @@ fn facts(record: &SoakRecord) -> Vec<(&'static str, String)> {
         (
             "events",
             format!(
-                "{} issued, {} owed, {} stored, {} lost, {} duplicated, {} copies rounds later",
+                "{} issued, {} owed, {} stored, {} lost, {} unpublished, {} duplicated, {} copies rounds later",
                 sum(|round| round.issued),
                 sum(|round| round.owed),
                 sum(|round| round.stored),
                 sum(|round| round.lost),
+                sum(|round| round.unpublished),
                 sum(|round| round.duplicated),
                 sum(|round| round.late)
             ),
@@ -187,6 +188,7 @@ fn rounds(record: &SoakRecord) -> (Table, usize) {
             show::instant(round.start_us),
             show::count(round.owed),
             show::count(round.lost),
+            show::count(round.unpublished),
             show::count(round.faults),
             show::known(&round.stored_response_us_p99, |us| show::duration(*us)),
             show::known(&round.drained_us, |us| show::duration(*us)),
@@ -194,7 +196,15 @@ fn rounds(record: &SoakRecord) -> (Table, usize) {
     };
     let table = Table {
         head: vec![
-            "round", "verdict", "at", "owed", "lost", "faults", "p99", "drained",
+            "round",
+            "verdict",
+            "at",
+            "owed",
+            "lost",
+            "unpublished",
+            "faults",
+            "p99",
+            "drained",
         ],
         rows: all.iter().map(row).collect(),
     };
@@ -276,6 +286,23 @@ mod tests {
                 assert!(shown.contains(words), "{format}: {words} is not in {shown}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_published_is_shown_in_each_format() {
+        let mut record = sample(0);
+        record.rounds[4].unpublished = 4_321;
+        let plain = |format: &str| {
+            let shown = text(&record, format);
+            shown.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        for format in ["html", "terminal"] {
+            let shown = plain(format);
+            assert!(shown.contains("4,321 unpublished"), "{format}: {shown}");
+            assert_eq!(shown.matches("4,321").count(), 2, "{format}: {shown}");
+        }
+        let shown = plain("openmetrics");
+        assert!(shown.contains("{class=\"unpublished\"} 4321"), "{shown}");
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub(super) fn openmetrics(record: &SoakRecord) -> String {
         ("owed", record.sum(|round| round.owed)),
         ("stored", record.sum(|round| round.stored)),
         ("lost", record.sum(|round| round.lost)),
+        ("unpublished", record.sum(|round| round.unpublished)),
         ("duplicated", record.sum(|round| round.duplicated)),
         ("late", record.sum(|round| round.late)),
     ] {
