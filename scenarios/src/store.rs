@@ -13,6 +13,8 @@ mod hdfs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -102,13 +104,34 @@ pub trait Running: Debug + Send {
     fn recover_leases(&self) -> Vec<Lease>;
     /// Directory that the store's data is in, when it is on this machine.
     fn directory(&self) -> Option<PathBuf>;
-    /// Removes the files that are closed and have no in-use name; `open` are the paths that processes
-    /// of the agent have open. For a soak, whose rounds have been read and judged; no receiver reads
+    /// Removes the files that are closed and have no in-use name; `open` looks which ones processes of
+    /// the agent have open. It is asked after the files were listed: what is opened later is no file
+    /// that was listed closed. For a soak, whose rounds have been read and judged; no receiver reads
     /// meanwhile.
     ///
     /// # Errors
-    /// Some files could not be removed; the sentence says which, and why.
-    fn remove_judged(&self, open: &BTreeSet<PathBuf>) -> Result<Removed, String>;
+    /// It is not known what is open, and nothing was removed; or some files could not be. The sentence
+    /// says which, and why.
+    fn remove_judged(&self, open: &OpenFiles<'_>) -> Result<Removed, String>;
+}
+
+/// Looks which files processes of the agent have open, or says why that cannot be known.
+pub type OpenFiles<'a> = dyn Fn() -> Result<BTreeSet<Inode>, String> + 'a;
+
+/// A file whatever its path: through links and renames it stays the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl From<&Metadata> for Inode {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            number: metadata.ino(),
+        }
+    }
 }
 
 /// What was removed from a store.

@@ -4,13 +4,15 @@
 //! malformed. Where `in_use_suffix` or `in_use_prefix` is given, a file is published once it is
 //! seen without it; otherwise what is stored is published.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flume_bench_loadgen::receiver::{self, Receiver};
 
-use super::{Kind, Lease, Removed, Running, Store, StoreError};
+use super::{Inode, Kind, Lease, OpenFiles, Removed, Running, Store, StoreError};
 use crate::runner::world::World;
 use crate::scenario::Scenario;
 use crate::scenario::reader::{Problem, Reader};
@@ -125,26 +127,17 @@ impl Running for RunningFiles {
     fn directory(&self) -> Option<PathBuf> {
         Some(self.directory.clone())
     }
-    fn remove_judged(&self, open: &BTreeSet<PathBuf>) -> Result<Removed, String> {
+    fn remove_judged(&self, open: &OpenFiles<'_>) -> Result<Removed, String> {
+        let listed = self.not_in_use()?;
+        let open = open()?;
         let mut removed = Removed::default();
-        let mut directories = vec![self.directory.clone()];
-        let failed = |path: &Path, error: std::io::Error| {
-            format!("{} could not be removed: {error}", path.display())
-        };
-        while let Some(directory) = directories.pop() {
-            let entries =
-                std::fs::read_dir(&directory).map_err(|error| failed(&directory, error))?;
-            for entry in entries {
-                let entry = entry.map_err(|error| failed(&directory, error))?;
-                let path = entry.path();
-                let metadata = entry.metadata().map_err(|error| failed(&path, error))?;
-                if metadata.is_dir() {
-                    directories.push(path);
-                } else if metadata.is_file() && !open.contains(&path) && !self.in_use(&path) {
-                    std::fs::remove_file(&path).map_err(|error| failed(&path, error))?;
-                    removed.files += 1;
-                    removed.bytes += metadata.len();
-                }
+        for (path, metadata) in listed {
+            if open.contains(&Inode::from(&metadata)) {
+                continue;
+            }
+            if unless_gone(&path, "removed", std::fs::remove_file(&path))?.is_some() {
+                removed.files += 1;
+                removed.bytes += metadata.len();
             }
         }
         Ok(removed)
@@ -152,6 +145,27 @@ impl Running for RunningFiles {
 }
 
 impl RunningFiles {
+    /// All files without an in-use name.
+    fn not_in_use(&self) -> Result<Vec<(PathBuf, Metadata)>, String> {
+        let mut found = Vec::new();
+        let mut directories = vec![self.directory.clone()];
+        while let Some(directory) = directories.pop() {
+            let entries = unless_gone(&directory, "listed", std::fs::read_dir(&directory))?;
+            for entry in entries.into_iter().flatten() {
+                let entry = entry.map_err(|error| failed(&directory, "listed", &error))?;
+                let path = entry.path();
+                match unless_gone(&path, "looked at", entry.metadata())? {
+                    Some(metadata) if metadata.is_dir() => directories.push(path),
+                    Some(metadata) if metadata.is_file() && !self.in_use(&path) => {
+                        found.push((path, metadata));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether a file has the name of one that is being written.
     fn in_use(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -162,9 +176,57 @@ impl RunningFiles {
     }
 }
 
+fn failed(path: &Path, what: &str, error: &std::io::Error) -> String {
+    format!("{} could not be {what}: {error}", path.display())
+}
+
+/// The agent may take a file away as it likes.
+fn unless_gone<T>(
+    path: &Path,
+    what: &str,
+    result: std::io::Result<T>,
+) -> Result<Option<T>, String> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path, what, &error)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn what_is_opened_while_files_are_removed_stays_and_so_does_all_where_that_is_unknown() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let store = RunningFiles {
+            directory: directory.path().to_owned(),
+            in_use_suffix: None,
+            in_use_prefix: None,
+        };
+        for name in ["closed", "opened", "gone"] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        let unknown = store.remove_judged(&|| Err("nobody may look".into()));
+        assert_eq!(unknown, Err("nobody may look".into()));
+        assert!(at("closed").exists() && at("opened").exists());
+        // The agent opens one, makes another, and takes a third away.
+        let busy = || {
+            std::fs::write(at("made"), "new").unwrap();
+            std::fs::remove_file(at("gone")).unwrap();
+            let opened = std::fs::metadata(at("opened")).unwrap();
+            Ok([Inode::from(&opened)].into())
+        };
+        let removed = store.remove_judged(&busy).unwrap();
+        assert_eq!((removed.files, removed.bytes), (1, 6));
+        assert!(!at("closed").exists() && at("opened").exists() && at("made").exists());
+        let none = store.remove_judged(&|| Ok(BTreeSet::new())).unwrap();
+        assert_eq!(none.files, 2);
+    }
 
     #[test]
     fn only_closed_files_without_an_in_use_name_are_removed() {
@@ -178,8 +240,9 @@ mod tests {
             in_use_suffix: Some(".tmp".into()),
             in_use_prefix: None,
         };
-        let open = [directory.path().join("c.log")].into();
-        let removed = store.remove_judged(&open).unwrap();
+        let open = std::fs::metadata(directory.path().join("c.log")).unwrap();
+        let removed = store.remove_judged(&|| Ok([Inode::from(&open)].into()));
+        let removed = removed.unwrap();
         assert_eq!(
             removed,
             Removed {

@@ -16,13 +16,13 @@
 
 mod launch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use flume_bench_loadgen::receiver::{self, Receiver};
 
-use super::{Kind, Lease, Removed, Running, Store, StoreError};
+use super::{Kind, Lease, OpenFiles, Removed, Running, Store, StoreError};
 use crate::runner::world::World;
 use crate::scenario::Scenario;
 use crate::scenario::reader::{Problem, Reader};
@@ -268,7 +268,8 @@ impl Running for RunningHdfs {
     fn directory(&self) -> Option<PathBuf> {
         self.directory.clone()
     }
-    fn remove_judged(&self, _open: &BTreeSet<PathBuf>) -> Result<Removed, String> {
+    fn remove_judged(&self, _open: &OpenFiles<'_>) -> Result<Removed, String> {
+        // What is open the NameNode says, of each file that was listed, before it is removed.
         let argv = [
             "store",
             "remove-closed",
