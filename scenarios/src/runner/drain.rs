@@ -10,7 +10,7 @@ use flume_bench_loadgen::ledger::Ledger;
 use flume_bench_loadgen::observe::{
     Answer, Answered, Batch, FileChange, FileId, Micros, Observer, Read, Sent,
 };
-use flume_bench_loadgen::receiver::{Looked, Receiver, ReceiverError, final_scan};
+use flume_bench_loadgen::receiver::{Looked, Receiver, ReceiverError, final_scan, single_look};
 use flume_bench_loadgen::token::{self, Examined};
 
 use super::history::{Drain, Entry};
@@ -24,7 +24,7 @@ const PROBE_WITHIN: Duration = Duration::from_secs(20);
 /// Nothing stored for so long, at the deadline, means that nothing moves any more.
 const STILL: Duration = Duration::from_secs(1);
 
-/// How often the first final scan is tried, and the rest between two tries.
+/// How often the scan that publishes is tried, and the rest between two tries.
 const SCANS: u32 = 3;
 const SCAN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -207,11 +207,8 @@ pub(super) fn pause_reading(run: &Run<'_>, loaded: Loaded) -> Result<Box<dyn Rec
         });
     }
     let looked = receiver.and_then(|mut receiver| {
-        let looked = receiver.look(&*run.account, &run.clock)?;
-        run.account
-            .looked(looked.from, looked.to)
-            .map_err(ReceiverError::Observer)?;
-        Ok(receiver)
+        let look = || single_look(&mut *receiver, &*run.account, &run.clock);
+        tries(look, || pause(&run.world, SCAN_AGAIN)).map(|_| receiver)
     });
     let looked = looked.map_err(|error| error.to_string());
     run.history().note(Entry::FinalScan {
@@ -224,14 +221,9 @@ pub(super) fn pause_reading(run: &Run<'_>, loaded: Loaded) -> Result<Box<dyn Rec
 /// The final scan, lease recovery, and the second scan, which publishes nothing: what only our
 /// recovery closed was never closed by the agent.
 fn scan(run: &Run<'_>, mut receiver: Box<dyn Receiver>, store: &dyn Running) {
-    let mut first = final_scan(&mut *receiver, &*run.account, &run.clock);
-    for _ in 1..SCANS {
-        // The only one that publishes: a store that was ill for a moment gets another chance.
-        if first.is_ok() || pause(&run.world, SCAN_AGAIN) {
-            break;
-        }
-        first = final_scan(&mut *receiver, &*run.account, &run.clock);
-    }
+    let look = || final_scan(&mut *receiver, &*run.account, &run.clock);
+    // The only one that publishes.
+    let first = tries(look, || pause(&run.world, SCAN_AGAIN));
     let leases = store.recover_leases();
     // A file that nobody could read before the recovery may be read after it.
     let error = match leases.is_empty() {
@@ -254,6 +246,22 @@ fn scan(run: &Run<'_>, mut receiver: Box<dyn Receiver>, store: &dyn Running) {
         number: 2,
         error: incomplete(result),
     });
+}
+
+/// A store that is ill for a moment gets another chance, [`SCANS`] in all. `rest` says between two of
+/// them whether to give up.
+fn tries<T, E>(
+    mut look: impl FnMut() -> Result<T, E>,
+    mut rest: impl FnMut() -> bool,
+) -> Result<T, E> {
+    let mut result = look();
+    for _ in 1..SCANS {
+        if result.is_ok() || rest() {
+            break;
+        }
+        result = look();
+    }
+    result
 }
 
 /// Why a scan has not read everything there is.
@@ -333,4 +341,29 @@ fn stranded(run: &Run<'_>, place: &Place) {
         },
     };
     run.history().note(entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_fails_is_tried_again_until_somebody_wants_the_end() {
+        let after = |failures: u32, given_up: bool| {
+            let mut looks = 0;
+            let look = || {
+                looks += 1;
+                if looks > failures {
+                    Ok(looks)
+                } else {
+                    Err(looks)
+                }
+            };
+            tries(look, || given_up)
+        };
+        assert_eq!(after(0, false), Ok(1));
+        assert_eq!(after(SCANS - 1, false), Ok(SCANS));
+        assert_eq!(after(SCANS, false), Err(SCANS));
+        assert_eq!(after(1, true), Err(1));
+    }
 }

@@ -22,7 +22,8 @@
 //! - **A copy that comes rounds later** carries another run's id there: it is foreign, no duplicate of its
 //!   own round any more, and counted as late. The receiver goes on from round to round where it stands.
 //! - **Memory, descriptors, threads, files** are sampled all the while by `usage`, and judged by
-//!   [`flume_bench_reports::soak::growth`].
+//!   [`flume_bench_reports::soak::growth`]. A soak that can no longer be sampled ends with its round.
+//! - **Over** it is with the first round whose load ends when the time asked for has passed.
 
 mod fold;
 mod usage;
@@ -199,6 +200,7 @@ impl<'a> Soak<'a> {
             started: jiff::Timestamp::now().to_string(),
             asked_us: lasts.as_micros() as u64,
             round_us: round_of(scenario).as_micros() as u64,
+            duplicated_limit: scenario.objectives.limit("duplicated"),
             samples_file: "soak.csv".into(),
             ..SoakRecord::default()
         };
@@ -338,7 +340,8 @@ impl<'a> Soak<'a> {
         self.loaded_until = loaded.ended;
         let drained = drain::heal_and_drain(run, &mut loaded);
         drain::try_again(run, &loaded);
-        let over = self.began.elapsed() >= self.lasts || run.world.interrupted();
+        let lasted = self.loaded_until.saturating_duration_since(self.began);
+        let over = lasted >= self.lasts || run.world.interrupted();
         let why = if over || drained.is_err() {
             None
         } else {
@@ -384,6 +387,9 @@ impl<'a> Soak<'a> {
             && let Some((name, count)) = load::beyond(run)
         {
             return Some(format!("{name} is {count}, which no later round can mend"));
+        }
+        if self.sampler.as_ref().is_some_and(Sampler::failed) {
+            return Some("what the agent holds could no longer be sampled".into());
         }
         if let Some(problem) =
             prepare::check_disk(self.scenario, &self.options.runs, round_of(self.scenario))
@@ -529,13 +535,10 @@ impl<'a> Soak<'a> {
             record.growth = growth::judge(&samples);
             let step = samples.len().div_ceil(THINNED).max(1);
             record.samples = samples.into_iter().step_by(step).collect();
-            if let Some(error) = error {
-                record
-                    .notes
-                    .push(format!("The samples were cut short: {error}."));
-            }
+            record.failed = error.map(|error| format!("soak.csv could not be written: {error}"));
         }
-        record.lasted_us = (self.loaded_until - self.began).as_micros() as u64;
+        let lasted = self.loaded_until.saturating_duration_since(self.began);
+        record.lasted_us = lasted.as_micros() as u64;
         record.removed_files = self.fold.removed.files;
         record.removed_bytes = self.fold.removed.bytes;
         for round in &mut record.rounds {

@@ -2,8 +2,12 @@
 //! the files in their own directories.
 //!
 //! A sample is taken each [`period`]; all go to `soak.csv` as they come, so an interrupted soak has
-//! them too, and stay in memory, at most some 3,000. The agent's own directory is `sut/data`; that of the
-//! harness is the soak's, without `sut`, `store` and `input`.
+//! them too, and stay in memory up to [`MOST`]: then every second one is forgotten, and the period
+//! doubles. The agent's own directory is `sut/data`; that of the harness is the soak's, without `sut`,
+//! `store` and `input`.
+//!
+//! Fails: where a row cannot be written, the sampler ends. So then does the soak, with its round, and
+//! nothing is said about growth that was not seen to the end.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -18,8 +22,10 @@ use flume_bench_reports::soak::growth::{Metric, Sample, Usage};
 use crate::process::procfs;
 use crate::runner::world::World;
 
-/// Samples of a soak that lasts as long as it was asked to.
+/// Samples of a soak that lasts as long as it was asked to, up to a day.
 const SAMPLES: u32 = 2_880;
+/// The most that stay in memory. It is odd, so that the last one stays when every second one goes.
+const MOST: usize = 2 * SAMPLES as usize + 1;
 /// The shortest and the longest time between two of them.
 const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -29,12 +35,34 @@ pub(super) fn period(asked: Duration) -> Duration {
     (asked / SAMPLES).clamp(SHORTEST, LONGEST)
 }
 
+/// Samples in equal distances, of a bounded number.
+#[derive(Debug)]
+struct Samples {
+    kept: Vec<Sample>,
+    /// Time from one to the next.
+    every: Duration,
+}
+
+impl Samples {
+    fn keep(&mut self, sample: Sample) {
+        self.kept.push(sample);
+        if self.kept.len() >= MOST {
+            let mut number = 0_usize;
+            self.kept.retain(|_| {
+                number += 1;
+                number % 2 == 1
+            });
+            self.every *= 2;
+        }
+    }
+}
+
 /// Samples in a thread of its own until it is stopped or dropped.
 #[derive(Debug)]
 pub(super) struct Sampler {
     stop: Arc<AtomicBool>,
     round: Arc<AtomicU32>,
-    samples: Arc<Mutex<Vec<Sample>>>,
+    samples: Arc<Mutex<Samples>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -46,14 +74,18 @@ impl Sampler {
         writeln!(file, "{}", heading())?;
         let stop = Arc::new(AtomicBool::new(false));
         let round = Arc::new(AtomicU32::new(1));
-        let samples = Arc::new(Mutex::new(Vec::new()));
+        let samples = Arc::new(Mutex::new(Samples {
+            kept: Vec::new(),
+            every,
+        }));
         let (stopped, now, kept) = (Arc::clone(&stop), Arc::clone(&round), Arc::clone(&samples));
         let thread = std::thread::Builder::new()
             .name("soak".into())
             .spawn(move || {
+                let kept = || kept.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut due = began;
                 while !stopped.load(Ordering::Relaxed) {
-                    due += every;
+                    due += kept().every;
                     while Instant::now() < due && !stopped.load(Ordering::Relaxed) {
                         let left = due.saturating_duration_since(Instant::now());
                         std::thread::sleep(left.min(Duration::from_millis(50)));
@@ -61,9 +93,7 @@ impl Sampler {
                     let sample = look(&world, &root, began, now.load(Ordering::Relaxed));
                     writeln!(file, "{}", row(&sample))?;
                     file.flush()?;
-                    kept.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(sample);
+                    kept().keep(sample);
                 }
                 Ok(())
             })?;
@@ -80,6 +110,11 @@ impl Sampler {
         self.round.store(number, Ordering::Relaxed);
     }
 
+    /// Whether it has ended by itself, which it does only when a row cannot be written.
+    pub(super) fn failed(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Stops it: all samples, and why the file is not whole, if it is not.
     pub(super) fn finish(mut self) -> (Vec<Sample>, Option<String>) {
         self.stop.store(true, Ordering::Relaxed);
@@ -89,7 +124,7 @@ impl Sampler {
             _ => Some("its thread panicked; this is a defect".to_owned()),
         };
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        (samples.clone(), error)
+        (samples.kept.clone(), error)
     }
 }
 
@@ -188,6 +223,8 @@ fn row(sample: &Sample) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::history::History;
+    use crate::runner::place::RunDir;
 
     #[test]
     fn samples_come_as_often_as_the_soak_needs() {
@@ -197,6 +234,49 @@ mod tests {
             Duration::from_secs(10)
         );
         assert_eq!(period(Duration::from_secs(30 * 86_400)), LONGEST);
+    }
+
+    #[test]
+    fn a_month_of_samples_is_bounded_and_evenly_spaced() {
+        let mut samples = Samples {
+            kept: Vec::new(),
+            every: LONGEST,
+        };
+        let (mut at, month) = (Duration::ZERO, Duration::from_secs(30 * 86_400));
+        while at < month {
+            at += samples.every;
+            samples.keep(Sample {
+                at_us: at.as_micros() as u64,
+                ..Sample::default()
+            });
+            assert!(samples.kept.len() < MOST);
+        }
+        assert!(samples.kept.len() >= MOST / 2, "{}", samples.kept.len());
+        let step = samples.every.as_micros() as u64;
+        let even = |pair: &[Sample]| pair[1].at_us - pair[0].at_us == step;
+        assert!(samples.kept.windows(2).all(even));
+        assert_eq!(samples.kept[0].at_us, LONGEST.as_micros() as u64);
+    }
+
+    #[test]
+    fn a_sampler_that_cannot_write_has_failed_and_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", root.path().join("soak.csv")).unwrap();
+        let dir = RunDir {
+            root: root.path().to_owned(),
+            run: 1,
+        };
+        let history = History::create(&dir.path("history.jsonl")).unwrap();
+        let world = World::new(dir, history, 1, Arc::default()).unwrap();
+        let every = Duration::from_millis(1);
+        let sampler = Sampler::start(Arc::new(world), Instant::now(), every).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !sampler.failed() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(sampler.failed());
+        let (samples, error) = sampler.finish();
+        assert!(samples.is_empty() && error.is_some(), "{error:?}");
     }
 
     #[test]
