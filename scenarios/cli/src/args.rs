@@ -80,7 +80,7 @@ pub(crate) struct Run {
     /// Soak it: rounds of the scenario, each judged, for so long in one life of the system, such as 8h
     #[arg(long = "for", value_name = "DURATION")]
     pub(crate) lasts: Option<String>,
-    /// Load of one round of a soak, the faults' own included (default: the scenario's phases.steady)
+    /// Sets phases.steady of a soak's rounds, the part of their load in which the faults strike; the warm-up is on top
     #[arg(long, value_name = "DURATION", requires = "lasts")]
     pub(crate) judge_every: Option<String>,
     /// Go on when an objective is beyond recovery

@@ -16,27 +16,17 @@ use crate::args::{Overriding, Run};
 /// How long a soak is to last, where one is asked for, and what `--judge-every` changes in the
 /// scenario.
 pub(super) fn asked(args: &Run) -> Result<Option<(Duration, Overriding)>, Vec<Problem>> {
-    let wrong = |option: &str, text: &str| {
-        parse_duration(text)
-            .ok()
-            .filter(|duration| !duration.is_zero())
-            .ok_or_else(|| {
-                Problem::of_machine(
-                    format!("{option} {text} is not understood"),
-                    "write a duration, such as 10m or 8h",
-                )
-            })
-    };
     let Some(lasts) = args.lasts.as_deref() else {
         return Ok(None);
     };
     let every = args.judge_every.as_deref();
-    let checked = every.map(|every| wrong("--judge-every", every)).transpose();
-    let problems = |one: Problem| vec![one];
-    let (lasts, _) = (
-        wrong("--for", lasts).map_err(problems)?,
-        checked.map_err(problems)?,
-    );
+    let lasts = duration_of("--for", lasts);
+    let checked = every.map(|every| duration_of("--judge-every", every));
+    let checked = checked.transpose();
+    let lasts = match (lasts, checked) {
+        (Ok(lasts), Ok(_)) => lasts,
+        (lasts, checked) => return Err(lasts.err().into_iter().chain(checked.err()).collect()),
+    };
     let overriding = &args.overriding;
     let mut set = overriding.set.clone();
     set.extend(every.map(|every| format!("phases.steady={every}")));
@@ -49,6 +39,19 @@ pub(super) fn asked(args: &Run) -> Result<Option<(Duration, Overriding)>, Vec<Pr
             set,
         },
     )))
+}
+
+/// The duration that an option gives; 0 is none.
+fn duration_of(option: &str, text: &str) -> Result<Duration, Problem> {
+    parse_duration(text)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| {
+            Problem::of_machine(
+                format!("{option} {text} is not understood"),
+                "write a duration, such as 10m or 8h",
+            )
+        })
 }
 
 /// Runs it and shows what it came to.
