@@ -3,6 +3,7 @@
 //!
 //! Settings: `--namenode` host:port of the RPC, `--under` the directory, `--in-use-suffix` ending of the names
 //! that are left alone; open files are left alone whatever their name.
+//! Whether a file is open is asked after all were listed, and right before it is removed.
 //! Prints: one line of JSON, `{"files": 3, "bytes": 1024}`.
 //! Fails: a file that cannot be looked at or removed ends it with exit code 4; those before it are gone.
 

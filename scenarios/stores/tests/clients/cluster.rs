@@ -206,10 +206,21 @@ impl Cluster {
 
     /// What `recover-leases` prints.
     pub(crate) fn recover_leases(&self, under: &str) -> Vec<serde_json::Value> {
-        let words = split(&format!(
-            "recover-leases --namenode 127.0.0.1:{} --under {under}",
-            self.rpc
-        ));
+        self.printed("recover-leases", &["--under", under])
+    }
+
+    /// What `remove-closed` prints.
+    pub(crate) fn remove_closed(&self, under: &str, suffix: &str) -> Vec<serde_json::Value> {
+        // An empty word must not be the last one: see `WORDS`.
+        let more = ["--in-use-suffix", suffix, "--under", under];
+        self.printed("remove-closed", &more)
+    }
+
+    /// The lines that a part of the store prints before it ends well.
+    fn printed(&self, part: &str, more: &[&str]) -> Vec<serde_json::Value> {
+        let namenode = format!("127.0.0.1:{}", self.rpc);
+        let words = [&[part, "--namenode", &namenode], more].concat();
+        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
         let Output {
             status,
             stdout,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hdfs_native::client::WriteOptions;
 use hdfs_native::{Client, ClientBuilder};
+use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -96,4 +97,40 @@ fn a_file_whose_writer_died_is_recovered() {
     // A limit of the embedded HDFS, said in words.
     let refused = runtime.block_on(client.append("/left")).err().unwrap();
     assert!(refused.to_string().contains("does not append"), "{refused}");
+}
+
+#[test]
+fn only_closed_files_without_an_in_use_name_are_removed() {
+    let (runtime, cluster) = (Runtime::new().unwrap(), Cluster::start(1));
+    let client = client(&cluster);
+    let removed = |files: u64, bytes: u64| vec![json!({"files": files, "bytes": bytes})];
+    assert_eq!(cluster.remove_closed("/none", ".tmp"), removed(0, 0));
+    let written = |path: &str, data: Vec<u8>| {
+        let create = client.create(path, WriteOptions::default());
+        let mut writer = wait(&runtime, "create", create);
+        wait(&runtime, "write", writer.write_bytes(data.into()));
+        wait(&runtime, "hsync", writer.hsync());
+        writer
+    };
+    let mut writers = Vec::new();
+    for path in ["/a/open", "/a/day/closed", "/a/closed.tmp", "/b/beside"] {
+        let mut writer = written(path, bytes(1_000));
+        if path != "/a/open" {
+            wait(&runtime, "close", writer.close());
+        }
+        writers.push(writer);
+    }
+    assert_eq!(cluster.remove_closed("/a", ".tmp"), removed(1, 1_000));
+    assert_eq!(cluster.read("/a/day/closed"), None);
+    for path in ["/a/open", "/a/closed.tmp", "/b/beside"] {
+        assert_eq!(cluster.read(path), Some(bytes(1_000)), "{path}");
+    }
+    // Its writer goes on, and closes it; then it may go.
+    let open = &mut writers[0];
+    wait(&runtime, "write", open.write_bytes(bytes(10).into()));
+    wait(&runtime, "close", open.close());
+    assert_eq!(cluster.remove_closed("/a", ".tmp"), removed(1, 1_010));
+    // Without a suffix every closed file is one.
+    assert_eq!(cluster.remove_closed("/a", ""), removed(1, 1_000));
+    assert_eq!(cluster.read("/b/beside"), Some(bytes(1_000)));
 }
