@@ -84,6 +84,7 @@ fn an_orphan_stays_under_its_in_use_name() {
     assert_eq!(sum(orphans), ran.count("unpublished"), "{}", ran.output);
     for orphan in orphans {
         assert_eq!(orphan["cause"], "under an in-use name", "{orphan}");
+        assert_eq!(orphan["fault"], "kill-1", "{orphan}");
         let file = orphan["file"].as_str().unwrap_or_default();
         assert!(file.ends_with(".tmp"), "{orphan}");
     }
@@ -104,6 +105,7 @@ fn a_file_is_renamed_although_its_close_failed() {
     for one in renamed {
         let file = one["file"].as_str().unwrap_or_default();
         assert!(file.ends_with(".log"), "{one}");
+        assert_eq!(one["fault"], "outage-1", "{one}");
         let recovered = history.lines().any(|line| {
             line.contains("\"what\":\"lease\"")
                 && line.contains("\"recovered\":true")
