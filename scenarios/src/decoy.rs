@@ -6,8 +6,13 @@
 //! forge one it does so by its own encoder. What it must come to can be computed beforehand, so the
 //! tally, the closed form and the report can be compared to the event.
 //!
+//! Some misbehave only after a fault that they feel themselves (module `felt`): a campaign has to
+//! strike them to find out.
+//!
 //! The tally is on disk before an event is answered, so that it survives a kill.
 
+mod defects;
+mod felt;
 mod forge;
 
 use std::collections::VecDeque;
@@ -22,156 +27,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// A defect: its name, what it does to every n-th event, and what that comes to for `events`
-/// events when nothing is tried twice.
-#[derive(Debug)]
-pub struct Defect {
-    /// Name, as in `[sut] defect = "…"`.
-    pub name: &'static str,
-    /// One sentence.
-    pub summary: &'static str,
-    what: What,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    AnswerEarly,
-    Burn,
-    CorruptIdentity,
-    CorruptPayload,
-    Hide,
-    Honest,
-    Invent,
-    LeakDescriptors,
-    LeakMemory,
-    LeaveInUse,
-    Lose,
-    LoseTail,
-    Merge,
-    NeverAnswer,
-    Refuse,
-    Reorder,
-    Repeat,
-    Replay,
-    Split,
-    Stall,
-    Throttle,
-    Truncate,
-}
-
-/// Every defect, by name.
-pub static DEFECTS: &[Defect] = &[
-    Defect {
-        name: "answer_early",
-        summary: "answers at once and stores each n events together: a kill loses what it holds",
-        what: What::AnswerEarly,
-    },
-    Defect {
-        name: "burn",
-        summary: "spends n ns of CPU time on each event, and is right: the slow build of a gate's tests",
-        what: What::Burn,
-    },
-    Defect {
-        name: "corrupt_identity",
-        summary: "changes one character of the identity of every n-th event",
-        what: What::CorruptIdentity,
-    },
-    Defect {
-        name: "corrupt_payload",
-        summary: "changes one byte beside the identity of every n-th event",
-        what: What::CorruptPayload,
-    },
-    Defect {
-        name: "hide_loss",
-        summary: "loses every n-th event and writes its predecessor twice, so that the number of lines is right",
-        what: What::Hide,
-    },
-    Defect {
-        name: "honest",
-        summary: "none: it must pass",
-        what: What::Honest,
-    },
-    Defect {
-        name: "invent",
-        summary: "adds, after every n-th event, one that was never sent",
-        what: What::Invent,
-    },
-    Defect {
-        name: "leak_descriptors",
-        summary: "opens a file at every n-th event and never closes it, and is right otherwise",
-        what: What::LeakDescriptors,
-    },
-    Defect {
-        name: "leak_memory",
-        summary: "keeps n bytes of memory for each event, and is right otherwise",
-        what: What::LeakMemory,
-    },
-    Defect {
-        name: "leave_in_use",
-        summary: "rolls after every n events and never gives the last file its final name",
-        what: What::LeaveInUse,
-    },
-    Defect {
-        name: "lose_every",
-        summary: "answers every n-th event and does not store it",
-        what: What::Lose,
-    },
-    Defect {
-        name: "lose_tail",
-        summary: "never stores the last n events",
-        what: What::LoseTail,
-    },
-    Defect {
-        name: "merge",
-        summary: "leaves out the newline after every n-th event",
-        what: What::Merge,
-    },
-    Defect {
-        name: "never_answer",
-        summary: "stores every n-th event and does not answer it",
-        what: What::NeverAnswer,
-    },
-    Defect {
-        name: "refuse_but_store",
-        summary: "stores every n-th event and says that it refused it",
-        what: What::Refuse,
-    },
-    Defect {
-        name: "reorder",
-        summary: "stores every n-th event after its successor",
-        what: What::Reorder,
-    },
-    Defect {
-        name: "repeat",
-        summary: "stores every n-th event twice",
-        what: What::Repeat,
-    },
-    Defect {
-        name: "replay_old",
-        summary: "stores its first n events once more when it stops",
-        what: What::Replay,
-    },
-    Defect {
-        name: "split",
-        summary: "puts a newline into the identity of every n-th event",
-        what: What::Split,
-    },
-    Defect {
-        name: "stall",
-        summary: "stands still for 700 ms at the n-th event",
-        what: What::Stall,
-    },
-    Defect {
-        name: "throttle",
-        summary: "takes n events a second in all and no more: an agent of known capacity",
-        what: What::Throttle,
-    },
-    Defect {
-        name: "truncate",
-        summary: "cuts every n-th event off in its identity",
-        what: What::Truncate,
-    },
-];
+use defects::What;
+pub use defects::{DEFECTS, Defect};
+use felt::Felt;
 
 /// How a decoy is started.
 #[derive(Debug, Clone)]
@@ -235,7 +93,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let agent = Arc::new(Mutex::new(Agent::new(defect.what, options)?));
+    let agent = Arc::new(Mutex::new(Agent::new(defect, options)?));
     let serving = Arc::clone(&agent);
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
@@ -244,7 +102,13 @@ pub fn run(options: &Options) -> io::Result<()> {
         }
     });
     while !stop.load(Ordering::Relaxed) {
+        let before = Instant::now();
         std::thread::sleep(Duration::from_millis(5));
+        let slept = before.elapsed();
+        if slept > felt::STOOD_STILL {
+            let mut agent = agent.lock().unwrap_or_else(PoisonError::into_inner);
+            agent.felt.stood_still(slept);
+        }
     }
     agent
         .lock()
@@ -262,7 +126,8 @@ fn serve(client: &TcpStream, agent: &Mutex<Agent>) {
         line.clear();
         match reader.read_until(b'\n', &mut line) {
             Ok(n) if n > 0 && line.ends_with(b"\n") => line.pop(),
-            _ => return,
+            Ok(0) if line.is_empty() => return,
+            _ => return broke(agent),
         };
         let reply = agent
             .lock()
@@ -275,9 +140,15 @@ fn serve(client: &TcpStream, agent: &Mutex<Agent>) {
             Err(_) => return,
         };
         if sent.is_err() {
-            return;
+            return broke(agent);
         }
     }
+}
+
+/// Notes that a connection ended in the middle of something.
+fn broke(agent: &Mutex<Agent>) {
+    let mut agent = agent.lock().unwrap_or_else(PoisonError::into_inner);
+    agent.felt.broke();
 }
 
 enum Reply {
@@ -288,6 +159,7 @@ enum Reply {
 
 struct Agent {
     what: What,
+    felt: Felt,
     every: u64,
     directory: PathBuf,
     file: File,
@@ -310,23 +182,26 @@ struct Agent {
 const BUCKET: Duration = Duration::from_millis(20);
 
 impl Agent {
-    fn new(what: What, options: &Options) -> io::Result<Self> {
+    fn new(defect: &Defect, options: &Options) -> io::Result<Self> {
         std::fs::create_dir_all(&options.out)?;
+        let every = options.every.max(1);
         let number = 1 + std::fs::read_dir(&options.out)?.count() as u32;
         let (file, in_use) = open(&options.out, number)?;
         // After a kill the tally goes on where it stood.
-        let tally = std::fs::read(&options.tally)
+        let tally: Tally = std::fs::read(&options.tally)
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default();
+        let felt = Felt::new(defect.when, every, &options.tally, &tally, number);
         let tally_file = OpenOptions::new()
             .create(true)
             .write(true)
             .truncate(false)
             .open(&options.tally)?;
         Ok(Self {
-            what,
-            every: options.every.max(1),
+            what: defect.what,
+            felt,
+            every,
             directory: options.out.clone(),
             file,
             in_use,
@@ -358,7 +233,7 @@ impl Agent {
             self.throttle();
         }
         self.tally.received += 1;
-        let struck = self.tally.received.is_multiple_of(self.every);
+        let struck = self.felt.strikes(self.tally.received);
         let reply = match (self.what, struck) {
             (What::NeverAnswer, true) => Reply::Nothing,
             (What::Refuse, true) => Reply::Refused,
@@ -570,11 +445,6 @@ fn burn(time: Duration) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn defects_are_sorted_and_each_has_its_own_name() {
-        assert!(DEFECTS.windows(2).all(|pair| pair[0].name < pair[1].name));
-    }
-
     fn fed(defect: &str, every: u64, events: u64) -> (Tally, Vec<String>) {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
@@ -584,12 +454,8 @@ mod tests {
             out: directory.path().join("out"),
             tally: directory.path().join("tally"),
         };
-        let what = DEFECTS
-            .iter()
-            .find(|known| known.name == defect)
-            .unwrap()
-            .what;
-        let mut agent = Agent::new(what, &options).unwrap();
+        let defect = DEFECTS.iter().find(|known| known.name == defect).unwrap();
+        let mut agent = Agent::new(defect, &options).unwrap();
         for k in 0..events {
             agent
                 .event(format!("before {k:06} fb1u{k:060} after").as_bytes())

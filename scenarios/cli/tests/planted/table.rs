@@ -1,0 +1,102 @@
+//! The forty planted defects: which scenario must find each, and as what.
+
+/// A defect, and how it is looked for.
+#[derive(Debug)]
+pub(crate) struct Planted {
+    /// Its name, in the decoy's table or the engine's.
+    pub(crate) name: &'static str,
+    /// The n of a decoy's defect; `None`: a defect of the engine.
+    pub(crate) n: Option<u32>,
+    /// The scenario, a file in this directory.
+    pub(crate) scenario: &'static str,
+    /// The class that a trial must fail with, and others that the defect brings along.
+    pub(crate) classes: &'static [&'static str],
+}
+
+const fn engine(
+    name: &'static str,
+    scenario: &'static str,
+    classes: &'static [&'static str],
+) -> Planted {
+    Planted {
+        name,
+        n: None,
+        scenario,
+        classes,
+    }
+}
+
+const fn decoy(
+    name: &'static str,
+    n: u32,
+    scenario: &'static str,
+    classes: &'static [&'static str],
+) -> Planted {
+    Planted {
+        name,
+        n: Some(n),
+        scenario,
+        classes,
+    }
+}
+
+const LOST: &[&str] = &["lost"];
+const DUPLICATED: &[&str] = &["duplicated"];
+const UNPUBLISHED: &[&str] = &["unpublished"];
+
+/// All of them, by name.
+pub(crate) static PLANTED: &[Planted] = &[
+    decoy("after_break_lose", 20, "decoy", LOST),
+    decoy("after_break_repeat", 200, "decoy", DUPLICATED),
+    decoy("after_gap_corrupt", 250, "decoy", &["corrupted"]),
+    decoy("after_gap_lose", 600, "decoy", LOST),
+    decoy("after_kill_lose", 50, "decoy", LOST),
+    decoy("after_kill_merge", 50, "decoy", &["malformed"]),
+    decoy("after_kill_repeat", 10, "decoy", DUPLICATED),
+    decoy("after_pause_invent", 300, "decoy", &["unexpected"]),
+    decoy("after_pause_lose", 300, "decoy", LOST),
+    decoy("after_two_kills_lose", 50, "decoy", LOST),
+    decoy("answer_early", 50, "decoy", LOST),
+    engine("avro-ack-before-commit", "files", LOST),
+    engine("avro-ack-though-refused", "hdfs-memory", LOST),
+    decoy("backlog_lose", 100, "decoy", LOST),
+    engine("encoder-cuts-at-border", "hdfs", &["malformed"]),
+    engine("encoder-wrong-byte", "hdfs", &["corrupted"]),
+    engine("exec-drops-last-batch", "exec", LOST),
+    engine("file-checkpoint-too-early", "hdfs-two", LOST),
+    engine("file-commit-buffered", "files", LOST),
+    engine("file-replay-forgets-takes", "files", DUPLICATED),
+    engine("file-replay-skips-last", "files", LOST),
+    engine("file-rollback-forgets", "hdfs", LOST),
+    engine("gives-up-when-full", "tail-memory", LOST),
+    engine("hdfs-commit-before-flush", "hdfs", LOST),
+    engine("hdfs-failed-close-taken", "hdfs-count", LOST),
+    engine("hdfs-failed-flush-taken", "hdfs", LOST),
+    engine("hdfs-forgets-journal", "hdfs", UNPUBLISHED),
+    engine("hdfs-leaves-idle-file", "hdfs-idle", UNPUBLISHED),
+    engine("hdfs-never-recovers", "hdfs", UNPUBLISHED),
+    engine("hdfs-rename-before-close", "hdfs", UNPUBLISHED),
+    engine("hdfs-retry-writes-twice", "hdfs", DUPLICATED),
+    decoy("kill_in_gap_lose", 500, "decoy-two", LOST),
+    decoy("late_kill_lose", 1000, "decoy", LOST),
+    engine("lose-one-in-100000", "many", LOST),
+    engine("memory-rollback-forgets", "hdfs-memory", LOST),
+    engine("memory-throws-away", "hdfs-memory", LOST),
+    decoy("pause_after_kill_lose", 2000, "decoy-two", LOST),
+    engine("taildir-forgets-renamed", "tail", LOST),
+    engine("taildir-position-ahead", "tail", LOST),
+    engine("taildir-starts-at-end", "tail", LOST),
+    engine("taildir-truncation-unseen", "tail-truncated", LOST),
+];
+
+/// The few that every test run looks for: five decoys, three defects of the engine.
+pub(crate) static FEW: &[&str] = &[
+    "after_gap_corrupt",
+    "after_kill_lose",
+    "after_kill_repeat",
+    "after_pause_invent",
+    "file-replay-forgets-takes",
+    "hdfs-forgets-journal",
+    "kill_in_gap_lose",
+    "taildir-starts-at-end",
+];
