@@ -74,7 +74,7 @@ fn look_for(planted: &Planted) -> Result<(String, Found), String> {
             "{}: no {class} in {} trials: {}",
             planted.name,
             found.trials().len(),
-            found.said
+            found.reasons()
         ));
     };
     if first > TRIALS {
@@ -88,7 +88,8 @@ fn look_for(planted: &Planted) -> Result<(String, Found), String> {
         if !others.is_empty() {
             return Err(format!(
                 "{}: also said to be {others:?}, which it is not: {}",
-                planted.name, found.said
+                planted.name,
+                found.reasons()
             ));
         }
     }
@@ -125,8 +126,7 @@ fn side_by_side<T: Send, W: Sync>(work: &[W], job: impl Fn(&W) -> T + Sync) -> V
     done.into_iter().map(|(_, answer)| answer).collect()
 }
 
-/// One test at a time: campaigns want the machine for themselves. Rows go onto the page as they come,
-/// since the whole takes hours.
+/// One test at a time: campaigns want the machine for themselves. Rows go onto the page as they come.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

@@ -79,6 +79,12 @@ pub static DEFECTS: &[Defect] = &[
         when: When::Broken,
     },
     Defect {
+        name: "after_break_split",
+        summary: "puts a newline into the identities of the n events after a connection broke off",
+        what: What::Split,
+        when: When::Broken,
+    },
+    Defect {
         name: "after_gap_corrupt",
         summary: "changes one byte of the 20 events after over n ms without any",
         what: What::CorruptPayload,
@@ -89,6 +95,12 @@ pub static DEFECTS: &[Defect] = &[
         summary: "loses the 20 events after over n ms without any: an outage that was too long",
         what: What::Lose,
         when: When::Gap,
+    },
+    Defect {
+        name: "after_kill_hide",
+        summary: "loses every n-th event once it was killed and writes its predecessor twice",
+        what: What::Hide,
+        when: When::Killed,
     },
     Defect {
         name: "after_kill_lose",
@@ -118,6 +130,12 @@ pub static DEFECTS: &[Defect] = &[
         name: "after_pause_lose",
         summary: "loses 20 events when it had stood still for over n ms",
         what: What::Lose,
+        when: When::Paused,
+    },
+    Defect {
+        name: "after_pause_truncate",
+        summary: "cuts 20 events off in their identities when it had stood still for over n ms",
+        what: What::Truncate,
         when: When::Paused,
     },
     Defect {

@@ -4,7 +4,7 @@
 //! from which commit it was made. Rows made on another machine are not kept.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::{Read as _, Seek as _, Write as _};
 
 use super::search::{Found, classes, failure, seconds};
 use super::table::{PLANTED, Planted};
@@ -107,8 +107,21 @@ pub(crate) fn write(table: &Table, row: &str, found: &Found) {
     let Some(path) = variable("FLUME_BENCH_PLANTED_PAGE") else {
         return;
     };
-    let before = std::fs::read_to_string(&path).unwrap_or_default();
-    std::fs::write(Path::new(&path), page(&before, table, row, &host(found))).unwrap();
+    let mut file = std::fs::File::options()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .open(path)
+        .unwrap();
+    // Another process may have rows for the same page.
+    file.lock().unwrap();
+    let mut before = String::new();
+    file.read_to_string(&mut before).unwrap();
+    let after = page(&before, table, row, &host(found));
+    file.set_len(0).unwrap();
+    file.rewind().unwrap();
+    file.write_all(after.as_bytes()).unwrap();
 }
 
 /// The rows of a page between two headings, by their first cell.

@@ -45,6 +45,13 @@ impl Found {
         self.record["trials"].as_array().unwrap()
     }
 
+    /// What the campaign concluded, in words.
+    pub(crate) fn reasons(&self) -> String {
+        let reasons = self.record["reasons"].as_array().unwrap().iter();
+        let reasons: Vec<&str> = reasons.filter_map(Value::as_str).collect();
+        reasons.join(" ")
+    }
+
     /// How many trials came to this.
     pub(crate) fn of(&self, outcome: &str) -> usize {
         let is = |trial: &&Value| trial["outcome"] == outcome;
