@@ -193,15 +193,17 @@ fn a_page_keeps_the_rows_that_are_not_made_anew() {
     let row = |name: &str, trial: u32| format!("| `{name}` | engine | files | {trial} | … |");
     let add = |before: &str, row: &str| page(before, &Table::Defects, row, "here");
     let first = add(
-        &add(&add("", &row("answer_early", 3)), &row("gone", 1)),
+        &add(&add("", &row("late_kill_lose", 3)), &row("gone", 1)),
         &row("after_kill_lose", 8),
     );
     assert!(first.contains("\n2 of ") && first.contains("in trial 8."));
     let clean = "| `files` | engine | 7 | 6 | 1 | 0 | … |";
     let second = page(&first, &Table::Clean, clean, "here");
     assert!(second.contains("7 trials: 6 passed, 1 proved nothing (void), 0 failed."));
-    let third = add(&second, &row("answer_early", 9));
-    assert!(third.contains(&row("answer_early", 9)) && !third.contains(&row("answer_early", 3)));
+    let third = add(&second, &row("late_kill_lose", 9));
+    assert!(
+        third.contains(&row("late_kill_lose", 9)) && !third.contains(&row("late_kill_lose", 3))
+    );
     assert!(third.contains(&row("after_kill_lose", 8)) && third.contains(clean));
     let elsewhere = page(
         &third,
@@ -209,5 +211,5 @@ fn a_page_keeps_the_rows_that_are_not_made_anew() {
         &row("file-commit-buffered", 1),
         "elsewhere",
     );
-    assert!(!elsewhere.contains("answer_early") && !elsewhere.contains(clean));
+    assert!(!elsewhere.contains("late_kill_lose") && !elsewhere.contains(clean));
 }
