@@ -17,7 +17,12 @@
 //! | `FLUME_BENCH_CLEAN_TRIALS` | trials without a defect, shared by all scenarios (one of each of the few's) |
 //! | `FLUME_BENCH_CLEAN_SCENARIOS` | the scenarios, separated by commas, instead of all |
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "it is a test"
+)]
 
 #[path = "planted/page.rs"]
 mod page;
@@ -54,8 +59,8 @@ fn planted(name: &str) -> &'static Planted {
     found.unwrap_or_else(|| panic!("no defect is called {name}"))
 }
 
-/// Looks for a defect; answers its row, or why it was not found.
-fn look_for(planted: &Planted) -> Result<(String, Found), String> {
+/// Looks for a defect; answers its row and the row's table, or why it was not found.
+fn look_for(planted: &Planted) -> Result<(Table, String, Found), String> {
     let mut arguments = vec!["--shrink-budget", "0s"];
     let fixed = number("FLUME_BENCH_PLANTED_TRIALS").map(|trials| trials.to_string());
     match &fixed {
@@ -100,7 +105,12 @@ fn look_for(planted: &Planted) -> Result<(String, Found), String> {
         found.hits(class),
         found.trials().len()
     );
-    Ok((page::defect_row(planted, &found, first), found))
+    // Of fixed trials it is the share that counts.
+    let (table, row) = match fixed {
+        Some(_) => (Table::Shares, page::share_row(planted, &found)),
+        None => (Table::Defects, page::defect_row(planted, &found, first)),
+    };
+    Ok((table, row, found))
 }
 
 /// Does the work for each, a few at the same time, and hands back the answers in order.
@@ -146,8 +156,8 @@ fn planted_defects_are_found_within_59_trials() {
         let answer = look_for(planted);
         let _one = writing.lock().unwrap_or_else(PoisonError::into_inner);
         match answer {
-            Ok((row, found)) => {
-                page::write(&Table::Defects, &row, &found);
+            Ok((table, row, found)) => {
+                page::write(&table, &row, &found);
                 None
             }
             Err(why) => {

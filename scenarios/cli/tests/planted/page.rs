@@ -13,12 +13,17 @@ use super::variable;
 /// A table of the page: its heading, and the head of its rows.
 pub(crate) enum Table {
     Defects,
+    Shares,
     Clean,
 }
 
 const DEFECTS: &str = "\
 | defect | agent | scenario | found in trial | failed as | lost, extra or wrong events | placed in | faults of that trial | seconds until found | made |
 |---|---|---|---|---|---|---|---|---|---|
+";
+const SHARES: &str = "\
+| defect | agent | scenario | trials | failed as planted | void | seconds | made |
+|---|---|---|---|---|---|---|---|
 ";
 const CLEAN: &str = "\
 | scenario | agent | trials | passed | void | failed | events owed | lost | seconds | made |
@@ -47,6 +52,21 @@ pub(crate) fn defect_row(planted: &Planted, found: &Found, first: usize) -> Stri
         hop.unwrap_or("–"),
         kinds.join(", "),
         seconds(&found.trials()[..first]),
+        made(found)
+    )
+}
+
+/// The row of a defect that so many trials were tried on, whether they failed or not.
+pub(crate) fn share_row(planted: &Planted, found: &Found) -> String {
+    format!(
+        "| `{}` | {} | {} | {} | {} | {} | {:.0} | {} |",
+        planted.name,
+        agent(planted),
+        planted.scenario,
+        found.trials().len(),
+        found.hits(planted.classes[0]),
+        found.of("void"),
+        seconds(found.trials()),
         made(found)
     )
 }
@@ -136,9 +156,11 @@ fn page(before: &str, table: &Table, row: &str, host: &str) -> String {
     let host = format!("Machine: {host}.\n");
     let before = if before.contains(&host) { before } else { "" };
     let mut defects = rows_of(before, DEFECTS);
+    let mut shares = rows_of(before, SHARES);
     let mut clean = rows_of(before, CLEAN);
     let into = match table {
         Table::Defects => &mut defects,
+        Table::Shares => &mut shares,
         Table::Clean => &mut clean,
     };
     into.extend(
@@ -147,7 +169,9 @@ fn page(before: &str, table: &Table, row: &str, host: &str) -> String {
             .map(|key| (key.to_owned(), row.to_owned())),
     );
     // What is no longer planted is no longer shown.
-    defects.retain(|name, _| PLANTED.iter().any(|planted| planted.name == name));
+    for of_defects in [&mut defects, &mut shares] {
+        of_defects.retain(|name, _| PLANTED.iter().any(|planted| planted.name == name));
+    }
     clean.retain(|name, _| PLANTED.iter().any(|planted| planted.scenario == name));
     let joined = |rows: &BTreeMap<String, String>| {
         let rows: Vec<&str> = rows.values().map(String::as_str).collect();
@@ -173,6 +197,9 @@ fn page(before: &str, table: &Table, row: &str, host: &str) -> String {
          ## Looked for by campaigns of up to 59 trials\n\n\
          {} of {} found, the last one in trial {}.\n\n\
          {DEFECTS}{}\n\n\
+         ## How often they are hit\n\n\
+         Of those that were looked at closer: `FLUME_BENCH_PLANTED_TRIALS=59`, and no stop at the first failure.\n\n\
+         {SHARES}{}\n\n\
          ## The same scenarios without a defect\n\n\
          {} trials: {} passed, {} proved nothing (void), {} failed.\n\n\
          {CLEAN}{}\n",
@@ -180,6 +207,7 @@ fn page(before: &str, table: &Table, row: &str, host: &str) -> String {
         PLANTED.len(),
         latest.unwrap_or(0),
         joined(&defects),
+        joined(&shares),
         sum(3),
         sum(4),
         sum(5),
@@ -205,6 +233,9 @@ fn a_page_keeps_the_rows_that_are_not_made_anew() {
         third.contains(&row("late_kill_lose", 9)) && !third.contains(&row("late_kill_lose", 3))
     );
     assert!(third.contains(&row("after_kill_lose", 8)) && third.contains(clean));
+    let share = "| `late_kill_lose` | decoy | decoy | 59 | 20 | 0 | … |";
+    let fourth = page(&third, &Table::Shares, share, "here");
+    assert!(fourth.contains(share) && fourth.contains(&row("late_kill_lose", 9)));
     let elsewhere = page(
         &third,
         &Table::Defects,

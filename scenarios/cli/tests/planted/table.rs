@@ -43,6 +43,8 @@ const fn decoy(
 const LOST: &[&str] = &["lost"];
 /// The probe, a single event after the others, is lost as well.
 const LOST_LAST: &[&str] = &["lost", "liveness"];
+/// What is there twice, lest a loss be seen.
+const LOST_AND_HIDDEN: &[&str] = &["lost", "duplicated"];
 /// What is damaged is not there, and the probe may be damaged too.
 const CORRUPTED: &[&str] = &["corrupted", "lost", "liveness"];
 const MALFORMED: &[&str] = &["malformed", "lost", "liveness"];
@@ -56,7 +58,7 @@ pub(crate) static PLANTED: &[Planted] = &[
     decoy("after_break_split", 20, "decoy", MALFORMED),
     decoy("after_gap_corrupt", 250, "decoy", CORRUPTED),
     decoy("after_gap_lose", 600, "decoy", LOST),
-    decoy("after_kill_hide", 50, "decoy", LOST),
+    decoy("after_kill_hide", 50, "decoy", LOST_AND_HIDDEN),
     decoy("after_kill_lose", 50, "decoy", LOST),
     decoy("after_kill_merge", 50, "decoy", MALFORMED),
     decoy("after_kill_repeat", 10, "decoy", DUPLICATED),
