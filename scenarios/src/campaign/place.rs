@@ -3,12 +3,14 @@
 //!
 //! | hop | evidence |
 //! |---|---|
-//! | `channel` | the events were read back from the agent's own channel after its end; or the agent was killed, and half a second before at most its only channel held, by its own count, at least as many events as were lost in that window |
+//! | `channel` | the events were read back from the agent's own channel after its end; or the agent was killed, and half a second before at most its only channel, one in memory, held, by its own count, at least as many events as were lost in that window |
 //! | unknown | everything else: nobody saw the events after the source had answered, or the source gives no answers |
 //!
 //! `generator` and `source` cannot lose what is owed where the source answers; where it does not,
-//! nobody knows whether the agent had the event. Between sink and store nobody looks. The agent's
-//! own count places a loss; it never judges one.
+//! nobody knows whether the agent had the event. Between sink and store nobody looks. A channel on
+//! disk has after a kill what it held before; what is lost then, the source may have answered too
+//! early, or the sink may have taken too early. The agent's own count places a loss; it never judges
+//! one.
 
 use std::path::Path;
 
@@ -124,6 +126,8 @@ struct Looks {
     fills: Vec<(u64, Option<u64>)>,
     /// Its capacity in events, where the agent has one channel only.
     capacity: Option<u64>,
+    /// Whether that channel loses what it holds when the agent is killed.
+    forgets: bool,
 }
 
 impl Looks {
@@ -131,16 +135,14 @@ impl Looks {
         let series = Table::read(&root.join("series.csv")).ok()?;
         let config = record.sut.config.value();
         let text = config.and_then(|config| std::fs::read_to_string(&config.path).ok());
-        let capacity = text.and_then(|text| {
-            let channels = Conf::parse(&text, &record.sut.name).channels();
-            match channels.as_slice() {
-                [only] => Some(only.capacity),
-                _ => None,
-            }
+        let mut channels = text.map_or_else(Vec::new, |text| {
+            Conf::parse(&text, &record.sut.name).channels()
         });
+        let only = channels.pop().filter(|_| channels.is_empty());
         Some(Self {
             fills: series.points("channel_fill_ppm")?,
-            capacity,
+            capacity: only.as_ref().map(|channel| channel.capacity),
+            forgets: only.is_some_and(|channel| channel.kind.contains("memory")),
         })
     }
 
@@ -189,10 +191,15 @@ fn in_agent(record: &RunRecord, kill: &Fault, looks: Option<&Looks>) -> (Known<S
                 "its channel held {held} events {} before it was killed, by the agent's own count; {lost} were lost",
                 flume_bench_reports::show::duration(before)
             );
-            if held >= lost {
+            if held < lost {
+                (apart("its channel held fewer than were lost"), seen)
+            } else if looks.forgets {
                 (Known::Value("channel".into()), seen)
             } else {
-                (apart("its channel held fewer than were lost"), seen)
+                (
+                    apart("its channel keeps through a kill what it holds"),
+                    seen,
+                )
             }
         }
         Err(why) => (apart(why), "the agent was killed".into()),
@@ -282,6 +289,13 @@ mod tests {
             let said = places[0].hop.reason().unwrap_or_default();
             assert!(said.contains(why), "{at} {fill}: {said}");
         }
+        // A channel on disk has what it held after the kill as well: an acknowledgement before the
+        // put, or a commit before the flush, loses as much.
+        std::fs::write(&conf, text.replace("memory", "file")).unwrap();
+        let places = seen(1_900_000, "990000");
+        let said = places[0].hop.reason().unwrap_or_default();
+        assert!(said.contains("through a kill"), "{places:?}");
+        assert!(places[0].evidence.contains("held 990 events"), "{places:?}");
         std::fs::write(&conf, text.replacen("c1\n", "c1 c2\n", 1)).unwrap();
         assert!(seen(1_900_000, "7000")[0].hop.value().is_none());
     }
