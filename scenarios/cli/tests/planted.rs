@@ -143,6 +143,17 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 #[test]
+fn only_the_build_with_defects_heeds_the_variable() {
+    let heeds = |program: &Path| {
+        let bytes = std::fs::read(program).unwrap();
+        let name = b"FLUME_BENCH_DEFECT";
+        bytes.windows(name.len()).any(|window| window == name)
+    };
+    assert!(heeds(program()));
+    assert!(!heeds(Path::new(env!("CARGO_BIN_EXE_flume-bench"))));
+}
+
+#[test]
 fn planted_defects_are_found_within_59_trials() {
     let _turn = turn();
     let wanted = variable("FLUME_BENCH_PLANTED");

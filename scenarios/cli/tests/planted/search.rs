@@ -18,8 +18,10 @@ pub(crate) fn program() -> &'static Path {
             .unwrap();
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo
-            .args(["build", "--quiet", "-p", "flume-bench", "--bin"])
-            .args(["flume-bench-planted", "--features", "planted-defects"])
+            // Of the whole workspace, as the tests are built: all that has no defects is there already.
+            .args(["build", "--quiet", "--workspace", "--bin"])
+            .args(["flume-bench-planted", "--features"])
+            .arg("flume-bench/planted-defects")
             .arg("--target-dir")
             .arg(profile.parent().unwrap())
             .current_dir(env!("CARGO_MANIFEST_DIR"));
