@@ -7,7 +7,10 @@ use crate::format::Page;
 use crate::record::{Counts, Known, LatencySet, Ratio, RunRecord};
 use crate::show;
 
-/// Shows two records side by side as text. `names` head the columns.
+/// A name that is longer does not head a column.
+const HEAD: usize = 24;
+
+/// Shows two records side by side as text. `names` head the columns; long ones stand above the tables.
 #[must_use]
 pub fn terminal(
     first: &RunRecord,
@@ -19,6 +22,14 @@ pub fn terminal(
     let mut page = Page::new(width, colour);
     let both = [first, second];
     page.heading("Runs");
+    let mut heads = names;
+    if names.iter().any(|name| name.chars().count() > HEAD) {
+        heads = ["first", "second"];
+        for (head, name) in heads.iter().zip(names) {
+            page.paragraph(2, &format!("{head}: {name}"));
+        }
+        page.text.push('\n');
+    }
     let mut rows = Vec::new();
     let mut row = |name: &str, of: &dyn Fn(&RunRecord) -> String| {
         let cells = both.map(of);
@@ -46,23 +57,18 @@ pub fn terminal(
     row("kernel", &|record| {
         show::known(&record.host.kernel, Clone::clone)
     });
-    page.table(&["", names[0], names[1]], &rows);
+    let [one, other] = heads;
+    page.table(&["", one, other], &rows);
 
     page.heading("Indicators");
-    page.table(
-        &["", names[0], names[1], "second ÷ first"],
-        &indicators(both),
-    );
+    page.table(&["", one, other, "second ÷ first"], &indicators(both));
     page.heading("Counts");
     page.table(
-        &["", names[0], names[1], "difference"],
+        &["", one, other, "difference"],
         &counts(&first.counts, &second.counts),
     );
     page.heading("Latency, steady and outside faults");
-    page.table(
-        &["", names[0], names[1], "second ÷ first"],
-        &latencies(both),
-    );
+    page.table(&["", one, other, "second ÷ first"], &latencies(both));
     page.text
 }
 
@@ -248,6 +254,17 @@ mod tests {
             ["lost", "7", "5", "−2"]
         );
         assert!(text.contains("× 0.714"), "{text}");
+        // Names of directories are longer than a column.
+        let long = [
+            "20261123-044157-exec-hdfs-listed-a8c8f1e2d3c4b5a6",
+            "second-with-a-very-long-name-of-its-own",
+        ];
+        let text = terminal(&first, &second, long, 100, false);
+        assert!(
+            text.contains("× 0.714") && text.contains(long[0]) && text.contains(long[1]),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 100));
         for word in ["regression", "better", "worse", "faster", "slower"] {
             assert!(!text.contains(word), "{text}");
         }

@@ -527,15 +527,12 @@ fn owed_rule(scenario: &Scenario) -> (OwedRule, String) {
     if scenario.load.owes_issued() {
         (
             OwedRule::Issued,
-            format!(
-                "{} gives no answers, so everything issued is owed",
-                scenario.load.into
-            ),
+            format!("A source fed by {} gives no answers.", scenario.load.into),
         )
     } else {
         (
             OwedRule::Acked,
-            "what the source acknowledged is owed".to_owned(),
+            "The source took responsibility for that.".to_owned(),
         )
     }
 }

@@ -402,7 +402,9 @@ impl Plan<'_> {
                 ));
             }
         }
-        notes.push("The delay from the heal until the sink works was measured after a short outage: a back-off that grows with the outage can make it longer.".to_owned());
+        if self.asked.sizing {
+            notes.push("The delay from the heal until the sink works was measured after a short outage: a back-off that grows with the outage can make it longer.".to_owned());
+        }
         notes.push("Load, store and system shared one machine: on machines of their own the knee may be higher.".to_owned());
         notes
     }

@@ -269,6 +269,11 @@ pub fn load_stored(path: &Path) -> Result<Scenario, Vec<Problem>> {
 /// # Errors
 /// Every problem found; a directory that holds no run.
 pub fn of_run(place: &Path) -> Result<Scenario, Vec<Problem>> {
+    if !place.exists() {
+        return Err(vec![Problem::at(place, 0, "is not there").remedy(
+            "name the directory of a run, or its record.json, such as runs/…/trials/…",
+        )]);
+    }
     let dir = if place.is_dir() {
         place
     } else {

@@ -137,7 +137,7 @@ fn growth(record: &SoakRecord) -> Table {
         ]
     };
     Table {
-        head: vec!["what", "outcome", "at most", "slope", "above", "below"],
+        head: vec!["what", "outcome", "highest", "slope", "at least", "at most"],
         rows: record.growth.iter().map(row).collect(),
     }
 }

@@ -212,7 +212,7 @@ pub fn promote(store: &Path, from: &str, to: &str) -> Result<usize, Vec<Problem>
     if all.is_empty() {
         return Err(vec![Problem::of_machine(
             format!("the branch {from} has no baselines in {}", store.display()),
-            "gate baseline save makes one; gate baseline list shows what there is",
+            "`flume-bench baseline save` makes one; `flume-bench baseline list` shows what there is",
         )]);
     }
     for baseline in &all {
@@ -258,7 +258,7 @@ pub fn against(store: &Path, branch: &str, name: &str, sha256: &str) -> Result<A
                 "the branch {branch} has no baseline of {name} on {}: {why}",
                 host_kind()
             ),
-            "run a gate of the two builds on this host, and `gate baseline save` it",
+            "run a gate of the two builds on this host, and keep it with `flume-bench baseline save GATE --branch ...`",
         ));
     }
     let baseline = read_file(&path)?;

@@ -171,18 +171,21 @@ fn loss(evidence: &Evidence<'_>, phases: &[Window], first: Batch, last: Batch) -
     let died = evidence.history.iter().find(|line| {
         line.at_us >= to && matches!(&line.entry, Entry::Ended { role, .. } if role == "agent")
     });
-    let culprit = died
-        .and_then(|death| {
-            evidence.strikes.iter().find(|strike| {
-                touches(strike, death.at_us, death.at_us) && kind(evidence, strike) == "kill"
-            })
-        })
+    let killed = died.and_then(|death| {
+        let mut strikes = evidence.strikes.iter();
+        let strike = strikes.find(|strike| {
+            touches(strike, death.at_us, death.at_us) && kind(evidence, strike) == "kill"
+        })?;
+        Some((strike, death.at_us))
+    });
+    let culprit = killed
+        .map(|(strike, _)| strike)
         .or_else(|| struck(evidence, from, to));
-    let explanation = match (culprit, died) {
-        (Some(strike), Some(death)) if kind(evidence, strike) == "kill" => {
-            let age = (death.at_us - to) as f64 / 1e6;
+    let explanation = match (killed, culprit) {
+        (Some((strike, death)), _) => {
+            let age = (death - to) as f64 / 1e6;
             let place = match evidence.owing {
-                Owing::Acked => ": it was inside the agent",
+                Owing::Acked => ": the agent had it, or had lost it before",
                 // It may just as well not have been read from its file yet, and be skipped later.
                 Owing::Issued => "; whether the agent had taken it nobody knows",
             };
@@ -191,8 +194,8 @@ fn loss(evidence: &Evidence<'_>, phases: &[Window], first: Batch, last: Batch) -
                 strike.name
             ))
         }
-        (Some(strike), _) => Some(format!("due while {} lasted", strike.name)),
-        (None, _) => None,
+        (None, Some(strike)) => Some(format!("due while {} lasted", strike.name)),
+        (None, None) => None,
     };
     let hop = match (evidence.owing, &explanation) {
         (Owing::Acked, _) => Known::Value("agent, after its source had answered".to_owned()),

@@ -789,7 +789,7 @@ fn a_loss_is_inside_the_agent_only_where_its_source_had_answered() {
         range.explanation.clone().unwrap()
     };
     let answering = lost(Owing::Acked);
-    assert!(explanation(&answering).contains("inside the agent"));
+    assert!(explanation(&answering).contains("the agent had it"));
     let silent = lost(Owing::Issued);
     let said = explanation(&silent);
     assert!(said.contains("kill-1 ended the agent"), "{said}");

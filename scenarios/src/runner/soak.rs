@@ -489,7 +489,7 @@ impl<'a> Soak<'a> {
             late: if number > 1 { judged.counts.foreign } else { 0 },
             faults: judged.faults.len() as u64,
             stored_response_us_p99: judged.latencies.stored_response.steady.us_p99.clone(),
-            drained_us: drained(&run.dir.path("history.jsonl")),
+            drained_us: drained(judged, &run.dir.path("history.jsonl")),
             kept: Some(format!("rounds/{number:05}")),
         }
     }
@@ -566,8 +566,16 @@ impl<'a> Soak<'a> {
     }
 }
 
-/// How long the drain took, as the history says.
-fn drained(history: &Path) -> Known<u64> {
+/// How long the backlog lasted: from the last heal, as it was judged; without faults from the end of the
+/// load, as the history says.
+fn drained(judged: &RunRecord, history: &Path) -> Known<u64> {
+    let healed = judged
+        .faults
+        .iter()
+        .filter_map(|fault| Some((*fault.healed_us.value()?, fault)));
+    if let Some((_, last)) = healed.max_by_key(|(at, _)| *at) {
+        return last.recovery.drained_us.clone();
+    }
     let took = history::read(history).ok().and_then(|(lines, _)| {
         lines.iter().find_map(|line| match &line.entry {
             Entry::Drained { took_us, .. } => Some(*took_us),

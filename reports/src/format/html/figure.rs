@@ -159,7 +159,7 @@ impl Figure {
         let area = ChartBuilder::on(&root)
             .margin_top(size.font * SCALE + 8)
             .margin_right(10 * SCALE)
-            .set_label_area_size(LabelAreaPosition::Left, size.left * SCALE)
+            .set_label_area_size(LabelAreaPosition::Left, self.left(size) * SCALE)
             .set_label_area_size(LabelAreaPosition::Bottom, 2 * size.font * SCALE)
             .build_cartesian_2d(0.0..1.0, 0.0..1.0)
             .map_err(wrong)?
@@ -171,6 +171,15 @@ impl Figure {
             self.draw_line(&area, line).map_err(wrong)?;
         }
         root.present().map_err(wrong)
+    }
+
+    /// Room for the longest text of the y axis, in pixels: a text that is cut off reads as another number.
+    fn left(&self, size: Size) -> u32 {
+        let ticks = self.y.ticks(size.ticks.1, self.y_text);
+        let longest = ticks.iter().map(|(_, text)| text.chars().count()).max();
+        // A digit is a little over half as wide as the font is high.
+        let wide = longest.unwrap_or(0) as u32 * size.font * 62 / 100 + 10;
+        size.left.max(wide)
     }
 
     fn draw_shades(

@@ -44,11 +44,11 @@ pub fn markdown(record: &GateRecord) -> String {
     }
     line("");
     line(&format!(
-        "<sub>{}; host {}; above 0 is worse; {} false alarms over all gating metrics at most. Same seed, \
-         same load: <code>{}</code></sub>",
+        "<sub>{}; host {}; above 0 is worse; at most {} of gates of an unchanged build raise an alarm. Same \
+         seed, same load: <code>{}</code></sub>",
         escape(&done(record)),
         escape(&record.host_kind),
-        super::share(record.plan.alpha_ppm),
+        super::share(record.plan.alpha_ppm / 10),
         escape(&record.command_line.join(" "))
     ));
     text
