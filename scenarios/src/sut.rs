@@ -127,13 +127,39 @@ fn check_places(scenario: &Scenario) -> Vec<Problem> {
             "write sink.directory = ${env:FB_STORE}",
         ));
     }
-    wanted
+    let missing = wanted
         .into_iter()
         .filter(|(name, ..)| !settings.contains(&format!("${{env:{name}")))
         .map(|(name, what, remedy)| {
             Problem::at(config, 0, format!("{what}: nothing refers to {name}")).remedy(remedy)
-        })
+        });
+    missing
+        .chain(speaks_otherwise(scenario, config, &text))
         .collect()
+}
+
+/// The source that the load is sent to speaks another protocol: what it makes of the bytes would be held
+/// against the agent.
+fn speaks_otherwise(scenario: &Scenario, config: &Path, text: &str) -> Option<Problem> {
+    let into = scenario.load.into;
+    if !matches!(into, "avro" | "netcat") {
+        return None;
+    }
+    let properties = Properties::parse(text);
+    let sources = properties.components(&scenario.sut.agent, "sources");
+    sources.into_iter().find_map(|source| {
+        let of = |key: &str| {
+            properties.get(&format!("{}.sources.{source}.{key}", scenario.sut.agent))
+        };
+        let kind = of("type")?;
+        // A class of Flume's has the name within its own: org.apache.flume.source.AvroSource.
+        let other = of("port")?.contains("${env:FB_SOURCE_PORT") && !kind.to_lowercase().contains(into);
+        other.then(|| {
+            let what = format!("source {source} takes the load, which goes into \"{into}\", and is of type {kind}");
+            Problem::at(config, 0, what)
+                .remedy(format!("write type = {into}, or in the scenario load.into = \"{kind}\""))
+        })
+    })
 }
 
 /// What a call of a sink may take where nothing else is written: `hdfs.callTimeout` of Flume.
