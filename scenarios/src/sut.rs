@@ -148,16 +148,19 @@ fn speaks_otherwise(scenario: &Scenario, config: &Path, text: &str) -> Option<Pr
     let properties = Properties::parse(text);
     let sources = properties.components(&scenario.sut.agent, "sources");
     sources.into_iter().find_map(|source| {
-        let of = |key: &str| {
-            properties.get(&format!("{}.sources.{source}.{key}", scenario.sut.agent))
-        };
+        let of =
+            |key: &str| properties.get(&format!("{}.sources.{source}.{key}", scenario.sut.agent));
         let kind = of("type")?;
         // A class of Flume's has the name within its own: org.apache.flume.source.AvroSource.
-        let other = of("port")?.contains("${env:FB_SOURCE_PORT") && !kind.to_lowercase().contains(into);
+        let other =
+            of("port")?.contains("${env:FB_SOURCE_PORT") && !kind.to_lowercase().contains(into);
         other.then(|| {
-            let what = format!("source {source} takes the load, which goes into \"{into}\", and is of type {kind}");
-            Problem::at(config, 0, what)
-                .remedy(format!("write type = {into}, or in the scenario load.into = \"{kind}\""))
+            let what = format!(
+                "source {source} takes the load, which goes into \"{into}\", and is of type {kind}"
+            );
+            Problem::at(config, 0, what).remedy(format!(
+                "write type = {into}, or in the scenario load.into = \"{kind}\""
+            ))
         })
     })
 }
