@@ -138,11 +138,14 @@ fn check_places(scenario: &Scenario) -> Vec<Problem> {
         .collect()
 }
 
+/// What load over the network can speak.
+const SPOKEN: [&str; 2] = ["avro", "netcat"];
+
 /// The source that the load is sent to speaks another protocol: what it makes of the bytes would be held
 /// against the agent.
 fn speaks_otherwise(scenario: &Scenario, config: &Path, text: &str) -> Option<Problem> {
     let into = scenario.load.into;
-    if !matches!(into, "avro" | "netcat") {
+    if !SPOKEN.contains(&into) {
         return None;
     }
     let properties = Properties::parse(text);
@@ -150,17 +153,16 @@ fn speaks_otherwise(scenario: &Scenario, config: &Path, text: &str) -> Option<Pr
     sources.into_iter().find_map(|source| {
         let of =
             |key: &str| properties.get(&format!("{}.sources.{source}.{key}", scenario.sut.agent));
-        let kind = of("type")?;
-        // A class of Flume's has the name within its own: org.apache.flume.source.AvroSource.
-        let other =
-            of("port")?.contains("${env:FB_SOURCE_PORT") && !kind.to_lowercase().contains(into);
+        let kind = of("type")?.to_lowercase();
+        // A class of Flume's has the name within its own: org.apache.flume.source.AvroSource. What is
+        // neither of them is said by the agent, or is somebody's own.
+        let spoken = SPOKEN.into_iter().find(|spoken| kind.contains(spoken))?;
+        let other = of("port")?.contains("${env:FB_SOURCE_PORT") && spoken != into;
         other.then(|| {
             let what = format!(
-                "source {source} takes the load, which goes into \"{into}\", and is of type {kind}"
+                "source {source} takes the load, which goes into \"{into}\", and is of type {spoken}"
             );
-            Problem::at(config, 0, what).remedy(format!(
-                "write type = {into}, or in the scenario load.into = \"{kind}\""
-            ))
+            Problem::at(config, 0, what).remedy(format!("write type = {into}"))
         })
     })
 }

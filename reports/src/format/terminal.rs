@@ -356,7 +356,7 @@ fn faults(page: &mut Page, record: &RunRecord) {
 pub(crate) fn fault_lines(fault: &Fault) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     if let Some(void) = &fault.void {
-        lines.push(("void", void.clone()));
+        lines.push(("void", void.trim_start_matches("void: ").to_owned()));
     }
     let injected = show::known_or_why(&fault.injected_us, |at| {
         format!("at {}", show::instant(*at))

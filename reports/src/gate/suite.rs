@@ -409,7 +409,13 @@ fn of_state(result: &mut MetricResult, state: &MetricState, margin: f64, strict:
         State::Improved => (Outcome::Improved, by),
         State::Regression => (
             Outcome::Regression,
-            format!("{by}, confirmed on fresh pairs"),
+            match &state.screen {
+                Some(screen) => format!(
+                    "{}, confirmed on fresh pairs ({by})",
+                    change(screen.estimate)
+                ),
+                None => format!("{by}, confirmed on fresh pairs"),
+            },
         ),
         State::Demoted => (Outcome::Demoted, noisy),
         State::NeedsConfirmation { .. } => (

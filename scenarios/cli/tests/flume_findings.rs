@@ -65,7 +65,8 @@ fn what_a_memory_channel_holds_is_lost_in_a_kill() {
         );
         let explanation = loss["explanation"].as_str().unwrap_or_default();
         assert!(
-            explanation.contains("kill-2 ended the agent") && explanation.contains("inside"),
+            explanation.contains("kill-2 ended the agent")
+                && explanation.contains("the agent had it"),
             "{loss}"
         );
     }

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use flume_bench_loadgen::account::Account;
+use flume_bench_reports::show;
 
 use super::history::{Entry, History};
 use super::progress::Progress;
@@ -17,7 +18,6 @@ use super::sampler::Observed;
 use super::world::World;
 use crate::fault::{self, Fault};
 use crate::scenario::{FaultPlan, Scenario, When};
-use crate::text::show_duration;
 
 /// Everything that waits to strike.
 #[derive(Debug)]
@@ -243,7 +243,7 @@ impl Striker {
             false,
             &format!(
                 "fault {name} healed after {}",
-                show_duration(healed.duration_since(injecting))
+                show::duration(healed.duration_since(injecting).as_micros() as u64)
             ),
         );
         if let Ok(Some(witness)) = catch_unwind(AssertUnwindSafe(|| self.fault.witness(&*world))) {

@@ -75,12 +75,22 @@ fn body(analysis: &Analysis<'_>) -> Value {
 /// The four figures at the top.
 fn figures(analysis: &Analysis<'_>) -> Vec<Value> {
     let tally = analysis.tally;
-    let upper = claim_ppm(&analysis.record.plan, tally);
+    let contradicted = tally.failing > analysis.record.plan.allow_failures;
+    let unknown = || "unknown".to_owned();
+    // Of what fails too often the interesting end is the other one.
+    let bound = if contradicted {
+        let lower = lower_ppm(tally.failing, tally.valid());
+        context! { name => "fail at least", value => lower.value().map_or_else(unknown, |ppm| percent_down(*ppm)),
+        unit => "", line => "of such trials, surely (95 %, this side)", alarm => true }
+    } else {
+        let upper = claim_ppm(&analysis.record.plan, tally);
+        context! { name => "can be failing at most", value => upper.value().map_or_else(unknown, |ppm| percent_up(*ppm)),
+        unit => "", line => upper.reason().map_or_else(|| words::rule(&analysis.record.plan).to_owned(), str::to_owned), alarm => false }
+    };
     vec![
         context! { name => "failing trials", value => count(u64::from(tally.failing)), unit => format!("of {} valid", tally.valid()),
-        line => format!("{} void, {} tried", tally.void, tally.tried), alarm => tally.failing > analysis.record.plan.allow_failures },
-        context! { name => "can be failing at most", value => upper.value().map_or_else(|| "unknown".into(), |ppm| percent_up(*ppm)),
-        unit => "", line => upper.reason().map_or_else(|| words::rule(&analysis.record.plan).to_owned(), str::to_owned), alarm => false },
+        line => format!("{} void, {} tried", tally.void, tally.tried), alarm => contradicted },
+        bound,
         context! { name => "events lost", value => count(analysis.lost), unit => "",
         line => format!("of {} owed, over all trials", count(analysis.owed)), alarm => analysis.lost > 0 },
         context! { name => "backlog drained", value => drained(analysis), unit => "",

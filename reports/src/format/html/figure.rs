@@ -29,7 +29,9 @@ const COLOURS: usize = 8;
 pub(crate) enum Axis {
     /// From the first to the second number.
     Linear(f64, f64),
-    /// The same by powers of ten; both above 0.
+    /// From 0 to so many bytes, with ticks at round numbers of KiB, MiB, …
+    Bytes(f64),
+    /// From the first to the second number by powers of ten; both above 0.
     Log(f64, f64),
     /// From 0 to so many µs, in seconds, minutes or hours.
     Time(f64),
@@ -40,6 +42,7 @@ impl Axis {
     fn place(self, value: f64) -> f64 {
         match self {
             Self::Linear(from, to) => (value - from) / (to - from),
+            Self::Bytes(to) => value / to,
             Self::Log(from, to) => {
                 (value.max(from).log10() - from.log10()) / (to.log10() - from.log10())
             }
@@ -51,6 +54,7 @@ impl Axis {
     fn ticks(self, wanted: usize, text: fn(f64) -> String) -> Vec<(f64, String)> {
         let ticks = match self {
             Self::Linear(from, to) => scale::linear_ticks(from, to, wanted),
+            Self::Bytes(to) => scale::byte_ticks(to, wanted),
             Self::Log(from, to) => scale::log_ticks(from, to, wanted),
             Self::Time(to) => return scale::time_ticks(to, wanted),
         };

@@ -85,6 +85,16 @@ pub(crate) fn linear_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
+/// The same from 0 to `end` bytes: round in the unit that `end` is shown in.
+pub(crate) fn byte_ticks(end: f64, wanted: usize) -> Vec<f64> {
+    let mut unit = 1.0;
+    while end / unit >= 1024.0 {
+        unit *= 1024.0;
+    }
+    let ticks = linear_ticks(0.0, end / unit, wanted).into_iter();
+    ticks.map(|tick| tick * unit).collect()
+}
+
 /// Round instants from 0 to `end` µs with their text. All are in the unit of the step, so that an
 /// axis does not change from seconds to minutes half way.
 pub(crate) fn time_ticks(end: f64, wanted: usize) -> Vec<(f64, String)> {
@@ -153,6 +163,12 @@ mod tests {
         assert_eq!(linear_ticks(0.0, 1.0, 4), [0.0, 0.5, 1.0]);
         assert_eq!(log_ticks(10.0, 100_000.0, 4), [1e1, 1e2, 1e3, 1e4, 1e5]);
         assert_eq!(linear_ticks(3.0, 3.0, 4), [3.0]);
+        let mib = 1_048_576.0;
+        assert_eq!(
+            byte_ticks(60.0 * mib, 4),
+            [0.0, 20.0 * mib, 40.0 * mib, 60.0 * mib]
+        );
+        assert_eq!(byte_ticks(900.0, 4), [0.0, 500.0]);
     }
 
     #[test]

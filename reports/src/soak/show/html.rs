@@ -7,7 +7,6 @@ use crate::format::Error;
 use crate::format::html::charts::ready;
 use crate::format::html::figure::{Axis, FIRST_LINE, Figure, Line};
 use crate::format::html::frame::{self, Head, Page};
-use crate::format::html::scale;
 use crate::show;
 use crate::soak::SoakRecord;
 use crate::soak::growth::{Holder, Metric, Sample};
@@ -94,17 +93,12 @@ fn over_time(record: &SoakRecord, metric: Metric) -> Result<Option<Value>, Error
         Metric::Disk => ("Disk", "in its own directory"),
     };
     let bytes = matches!(metric, Metric::Memory | Metric::Disk);
-    figure(
-        metric.as_str(),
-        lines,
-        end,
-        if bytes {
-            show::bytes_f64
-        } else {
-            show::decimal
-        },
-    )
-    .and_then(|figure| {
+    let upright: (fn(f64) -> Axis, fn(f64) -> String) = if bytes {
+        (Axis::Bytes, show::bytes_f64)
+    } else {
+        (from_zero, show::decimal)
+    };
+    figure(metric.as_str(), lines, end, upright).and_then(|figure| {
         let spoken = format!("{name} over time; the table above has slopes and bounds.");
         ready(&figure, name, unit, &spoken).map(Some)
     })
@@ -129,7 +123,12 @@ fn per_round(record: &SoakRecord) -> Result<Option<Value>, Error> {
         colour: FIRST_LINE + 2,
         segments: vec![points],
     };
-    let figure = figure("p99 of each round", vec![line], end, show::duration_f64)?;
+    let figure = figure(
+        "p99 of each round",
+        vec![line],
+        end,
+        (from_zero, show::duration_f64),
+    )?;
     ready(
         &figure,
         "Time to the store, round by round",
@@ -139,11 +138,16 @@ fn per_round(record: &SoakRecord) -> Result<Option<Value>, Error> {
     .map(Some)
 }
 
+fn from_zero(top: f64) -> Axis {
+    Axis::Linear(0.0, top)
+}
+
+/// Lines over time, on an upright axis that ends a little above them.
 fn figure(
     name: &'static str,
     mut lines: Vec<Line>,
     end: u64,
-    y_text: fn(f64) -> String,
+    (axis, y_text): (fn(f64) -> Axis, fn(f64) -> String),
 ) -> Result<Figure, Error> {
     let most = lines
         .iter()
@@ -153,16 +157,11 @@ fn figure(
     for line in &mut lines {
         line.segments.retain(|points| !points.is_empty());
     }
-    let top = scale::linear_ticks(0.0, most * 1.1, 5)
-        .last()
-        .copied()
-        .unwrap_or(most)
-        .max(most * 1.1);
     Ok(Figure {
         name,
         x: Axis::Time(end as f64),
         x_text: show::compact,
-        y: Axis::Linear(0.0, top),
+        y: axis(most * 1.1),
         y_text,
         lines,
         shades: Vec::new(),
