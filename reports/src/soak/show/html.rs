@@ -93,15 +93,13 @@ fn over_time(record: &SoakRecord, metric: Metric) -> Result<Option<Value>, Error
         Metric::Disk => ("Disk", "in its own directory"),
     };
     let bytes = matches!(metric, Metric::Memory | Metric::Disk);
-    let upright: (fn(f64) -> Axis, fn(f64) -> String) = if bytes {
-        (Axis::Bytes, show::bytes_f64)
+    let figure = if bytes {
+        figure(metric.as_str(), lines, end, Axis::Bytes, show::bytes_f64)
     } else {
-        (from_zero, show::decimal)
-    };
-    figure(metric.as_str(), lines, end, upright).and_then(|figure| {
-        let spoken = format!("{name} over time; the table above has slopes and bounds.");
-        ready(&figure, name, unit, &spoken).map(Some)
-    })
+        figure(metric.as_str(), lines, end, from_zero, show::decimal)
+    }?;
+    let spoken = format!("{name} over time; the table above has slopes and bounds.");
+    ready(&figure, name, unit, &spoken).map(Some)
 }
 
 /// Each round's 99th percentile of the time to the store.
@@ -127,7 +125,8 @@ fn per_round(record: &SoakRecord) -> Result<Option<Value>, Error> {
         "p99 of each round",
         vec![line],
         end,
-        (from_zero, show::duration_f64),
+        from_zero,
+        show::duration_f64,
     )?;
     ready(
         &figure,
@@ -147,7 +146,8 @@ fn figure(
     name: &'static str,
     mut lines: Vec<Line>,
     end: u64,
-    (axis, y_text): (fn(f64) -> Axis, fn(f64) -> String),
+    axis: fn(f64) -> Axis,
+    y_text: fn(f64) -> String,
 ) -> Result<Figure, Error> {
     let most = lines
         .iter()
