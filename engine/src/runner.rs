@@ -69,14 +69,15 @@ impl Surround {
         let _ = self.reports.send(report);
     }
 
-    /// Opens a component, however often it takes; false if `stop` came first.
+    /// Opens a component, however often it takes; false if `stop` came between two tries. The first is
+    /// always made: a thread may get its first turn only after the agent was told to stop.
     fn open(
         &self,
         component: &str,
         stop: &Stop,
         mut open: impl FnMut() -> Result<(), BoxError>,
     ) -> bool {
-        while !stop.is_set() {
+        loop {
             match open() {
                 Ok(()) => {
                     self.member.note_start(self.clock.unix_millis());
@@ -93,11 +94,12 @@ impl Surround {
                         component: component.to_owned(),
                         error,
                     });
-                    stop.wait(OPEN_AGAIN);
+                    if stop.wait(OPEN_AGAIN) {
+                        return false;
+                    }
                 }
             }
         }
-        false
     }
 
     fn ended(&self, component: String) {
@@ -116,7 +118,7 @@ pub(crate) fn run_source(part: SourcePart, around: &Surround) {
     } = part;
     let component = format!("source {name}");
     let stop = &around.stops.sources;
-    while around.open(&component, stop, || source.open()) {
+    while !stop.is_set() && around.open(&component, stop, || source.open()) {
         if let Some(address) = source.local_address() {
             info!(component, %address, "listens");
         }
@@ -156,7 +158,7 @@ pub(crate) fn run_sink(part: SinkPart, around: &Surround) {
         counters: &counters,
         stop: &stops.sinks,
     };
-    // A sink that never opened cannot drain: it gives up when the drain begins.
+    // A sink that cannot be opened cannot drain: it gives up when the drain begins.
     if around.open(&component, &stops.drain, || processor.open()) {
         while !stops.sinks.is_set() && !is_drained(stops, channel.as_ref()) {
             let answer = processor.process(&feed);

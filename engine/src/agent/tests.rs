@@ -196,6 +196,39 @@ fn stopping_drains_the_channel() {
     );
 }
 
+/// On a busy machine the stop may come before a sink's thread had its first turn.
+#[test]
+fn a_sink_that_comes_late_drains_as_well() {
+    let (channel, sink) = (channel(1000), Keep::default());
+    let processor = ChannelProcessor::replicating("r1", vec![Arc::clone(&channel)]);
+    let mut source = Count {
+        events: 500,
+        failures: 0,
+    };
+    source.run(&processor, &Stop::default()).unwrap();
+    let (reports, _heard) = mpsc::channel();
+    let stops = Stops::default();
+    stops.sources.set();
+    stops.drain.set();
+    let counters = Arc::default();
+    let around = Surround {
+        stops,
+        reports,
+        member: Arc::new(Member::new("k1", Group::Sink(Arc::clone(&counters)))),
+        clock: Arc::new(FixedClock::at(42)),
+    };
+    let part = SinkPart {
+        name: "k1".to_owned(),
+        kind: "keep",
+        sink: Box::new(sink.clone()),
+        channel: Arc::clone(&channel),
+        counters,
+    };
+    runner::run_sink(part, &around);
+    assert_eq!(*sink.bodies.lock().unwrap(), (0..500).collect::<Vec<_>>());
+    assert!(sink.closed.load(SeqCst));
+}
+
 #[test]
 fn draining_has_a_limit_and_what_is_left_is_told() {
     let (channel, sink) = (channel(1000), Keep::default());
