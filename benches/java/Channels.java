@@ -1,8 +1,8 @@
-// Apache Flume's channels under the load of the rows mem-flume, file-flume and file-flume-1000: one thread puts, one
-// takes, transactions of so many events of 512 bytes with two headers.
+// Apache Flume's channels under the load of the rows mem-flume, file-flume, file-flume-4 and file-flume-1000: so
+// many threads put, as many take, transactions of so many events of 512 bytes with two headers.
 //
-//   java -cp "DIRECTORY OF THE JARS/*" Channels.java memory 100
-//   java -cp "DIRECTORY OF THE JARS/*" Channels.java file 100 DIRECTORY
+//   java -cp "DIRECTORY OF THE JARS/*" Channels.java memory 1 100
+//   java -cp "DIRECTORY OF THE JARS/*" Channels.java file 4 100 DIRECTORY
 //
 // Prints "ready", then reads lines from standard input, each a time in milliseconds; puts for that
 // long, takes all of it, and prints: events, nanoseconds from the first put to the last take, CPU
@@ -12,8 +12,12 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import org.apache.flume.Channel;
 import org.apache.flume.Context;
@@ -27,18 +31,24 @@ public class Channels {
   private static final int BODY = 512;
 
   private final Channel channel;
+  private final int threads;
   private final int batch;
-  private volatile long put;
-  private volatile boolean over;
+  private final AtomicLong put = new AtomicLong();
+  private final AtomicLong taken = new AtomicLong();
+  private final AtomicLong end = new AtomicLong();
+  private final AtomicInteger atWork;
   private volatile Throwable failure;
 
-  private Channels(Channel channel, int batch) {
+  private Channels(Channel channel, int threads, int batch) {
     this.channel = channel;
+    this.threads = threads;
     this.batch = batch;
+    this.atWork = new AtomicInteger(threads);
   }
 
   public static void main(String[] args) throws Exception {
-    int batch = Integer.parseInt(args[1]);
+    int threads = Integer.parseInt(args[1]);
+    int batch = Integer.parseInt(args[2]);
     Context context = new Context();
     context.put("transactionCapacity", Integer.toString(batch));
     Channel channel;
@@ -49,7 +59,7 @@ public class Channels {
       context.put("keep-alive", "1");
     } else {
       channel = new FileChannel();
-      Path directory = Path.of(args[2]);
+      Path directory = Path.of(args[3]);
       context.put("checkpointDir", directory.resolve("checkpoint").toString());
       context.put("dataDirs", directory.resolve("data").toString());
       context.put("capacity", "1000000");
@@ -60,7 +70,7 @@ public class Channels {
     System.out.println("ready");
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
     for (String line = in.readLine(); line != null; line = in.readLine()) {
-      System.out.println(new Channels(channel, batch).round(Long.parseLong(line.trim())));
+      System.out.println(new Channels(channel, threads, batch).round(Long.parseLong(line.trim())));
     }
     channel.stop();
     System.exit(0);
@@ -71,33 +81,49 @@ public class Channels {
         ManagementFactory.getOperatingSystemMXBean();
     long cpu = os.getProcessCpuTime();
     long start = System.nanoTime();
-    Thread source = new Thread(() -> {
-      try {
-        produce(start + millis * 1_000_000);
-      } catch (Throwable thrown) {
-        failure = thrown;
-      } finally {
-        over = true;
-      }
-    });
-    source.start();
-    long taken = 0;
-    long end = start;
-    // Only this thread's copies tell it that all is over: first the end, then the count.
-    while (!(over && taken >= put)) {
+    List<Thread> sources = started(() -> produce(start + millis * 1_000_000), atWork::decrementAndGet);
+    List<Thread> sinks = started(this::drain, () -> {});
+    for (Thread thread : sources) {
+      thread.join();
+    }
+    for (Thread thread : sinks) {
+      thread.join();
+    }
+    if (failure != null) {
+      throw new IllegalStateException("a thread failed", failure);
+    }
+    return taken.get() + " " + (end.get() - start) + " " + (os.getProcessCpuTime() - cpu);
+  }
+
+  private List<Thread> started(Runnable work, Runnable after) {
+    List<Thread> all = new ArrayList<>();
+    for (int i = 0; i < threads; i++) {
+      Thread thread = new Thread(() -> {
+        try {
+          work.run();
+        } catch (Throwable thrown) {
+          failure = thrown;
+        } finally {
+          after.run();
+        }
+      });
+      thread.start();
+      all.add(thread);
+    }
+    return all;
+  }
+
+  private void drain() {
+    // What is put is counted before its thread leaves: first the end, then the count.
+    while (failure == null && !(atWork.get() == 0 && taken.get() >= put.get())) {
       long events = take();
       if (events > 0) {
-        taken += events;
-        end = System.nanoTime();
+        taken.addAndGet(events);
+        end.accumulateAndGet(System.nanoTime(), Math::max);
       } else {
         LockSupport.parkNanos(50_000);
       }
     }
-    source.join();
-    if (failure != null) {
-      throw new IllegalStateException("the source failed", failure);
-    }
-    return taken + " " + (end - start) + " " + (os.getProcessCpuTime() - cpu);
   }
 
   private void produce(long deadline) {
@@ -116,7 +142,7 @@ public class Channels {
           channel.put(EventBuilder.withBody(body.clone(), headers));
         }
         transaction.commit();
-        put += batch;
+        put.addAndGet(batch);
       } catch (RuntimeException refused) {
         transaction.rollback();
         throw refused;

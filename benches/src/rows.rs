@@ -13,6 +13,7 @@ mod file_100;
 mod file_backlog;
 mod file_flume;
 mod file_flume_1000;
+mod file_flume_4;
 mod file_replay;
 mod gen_omission;
 mod gen_pace;
@@ -33,6 +34,7 @@ pub static ROWS: &[&Row] = &[
     &file_backlog::ROW,
     &file_flume::ROW,
     &file_flume_1000::ROW,
+    &file_flume_4::ROW,
     &file_replay::ROW,
     &gen_omission::ROW,
     &gen_pace::ROW,

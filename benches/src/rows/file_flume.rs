@@ -35,12 +35,13 @@ pub(super) static ROW: Row = Row {
 const BARE: u64 = 16 << 20;
 
 fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> {
-    side_by_side(ROW.name, TRANSACTION, Limit::AtLeast(6.0), options, meter)
+    side_by_side(&ROW, 1, TRANSACTION, Limit::AtLeast(6.0), options, meter)
 }
 
-/// Both channels in transactions of so many events.
+/// Both channels with so many sources, as many sinks, in transactions of so many events.
 pub(super) fn side_by_side(
-    row: &'static str,
+    row: &'static Row,
+    threads: usize,
     transaction: usize,
     limit: Limit,
     options: &Options,
@@ -48,15 +49,15 @@ pub(super) fn side_by_side(
 ) -> Result<Outcome, BenchError> {
     use flume_bench_engine::channel::Channel as _;
 
-    let mut outcome = Outcome::new(row);
+    let mut outcome = Outcome::new(row.name);
     let (scratch, theirs) = (options.scratch()?, options.scratch()?);
     let directory = scratch.path().to_owned();
     disk::note(&directory, &mut outcome)?;
-    let mut flume = Flume::start("file", transaction, theirs.path(), 8)?;
+    let mut flume = Flume::start("file", threads, transaction, theirs.path(), 8)?;
     let file = channel::file(&directory, &[])?;
     // The first use of a segment writes it twice; a channel that has been used for a while recycles.
-    channel::through(&file, transaction, options.time)?;
-    let mut ours = || Work::measure(|| channel::through(&file, transaction, options.time));
+    channel::among(&file, threads, transaction, options.time)?;
+    let mut ours = || Work::measure(|| channel::among(&file, threads, transaction, options.time));
     let mut theirs = || flume.round(options.time);
     let arms = (
         Arm {
@@ -70,7 +71,9 @@ pub(super) fn side_by_side(
     );
     compare(&mut outcome, &options.plan(), limit, meter, arms)?;
     file.close();
-    note_ceiling(transaction, options, &directory, &mut outcome)?;
+    if threads == 1 {
+        note_ceiling(transaction, options, &directory, &mut outcome)?;
+    }
     Ok(outcome)
 }
 

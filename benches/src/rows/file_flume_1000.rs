@@ -17,5 +17,5 @@ pub(super) static ROW: Row = Row {
 };
 
 fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> {
-    file_flume::side_by_side(ROW.name, 1_000, Limit::AtLeast(12.0), options, meter)
+    file_flume::side_by_side(&ROW, 1, 1_000, Limit::AtLeast(12.0), options, meter)
 }

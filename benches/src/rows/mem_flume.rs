@@ -23,7 +23,7 @@ pub(super) static ROW: Row = Row {
 fn run(options: &Options, meter: &mut dyn Meter) -> Result<Outcome, BenchError> {
     let mut outcome = Outcome::new(ROW.name);
     let directory = options.scratch()?;
-    let mut flume = Flume::start("memory", TRANSACTION, directory.path(), 8)?;
+    let mut flume = Flume::start("memory", 1, TRANSACTION, directory.path(), 8)?;
     let memory = channel::memory();
     let mut ours = || Work::measure(|| channel::through(&memory, TRANSACTION, options.time));
     let mut theirs = || flume.round(options.time);

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use flume_bench_engine::channel::file::FileChannel;
@@ -117,8 +117,8 @@ fn look(take: &dyn Take) -> Result<u64, BenchError> {
     Ok(events as u64)
 }
 
-/// One thread puts for as long as it is told, the calling one takes, both in transactions of so many
-/// events; answers how many events came through. All that was put is taken.
+/// One thread puts for as long as it is told, one takes, both in transactions of so many events;
+/// answers how many events came through. All that was put is taken.
 ///
 /// # Errors
 /// The channel failed, or events are missing.
@@ -127,36 +127,73 @@ pub fn through(
     transaction: usize,
     time: Duration,
 ) -> Result<u64, BenchError> {
-    let (put_all, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-    thread::scope(|scope| {
-        let source = scope.spawn(|| {
-            let result = produce(channel, transaction, time, &put_all);
-            is_over.store(true, Ordering::Release);
-            result
+    among(channel, 1, transaction, time)
+}
+
+/// The same with so many threads on either side.
+///
+/// # Errors
+/// The channel failed, or events are missing.
+pub fn among(
+    channel: &dyn Channel,
+    threads: usize,
+    transaction: usize,
+    time: Duration,
+) -> Result<u64, BenchError> {
+    let (put_all, at_work) = (AtomicU64::new(0), AtomicUsize::new(threads));
+    let taken = thread::scope(|scope| {
+        let sources: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let result = produce(channel, transaction, time, &put_all);
+                    at_work.fetch_sub(1, Ordering::Release);
+                    result
+                })
+            })
+            .collect();
+        let sinks: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| drain(channel, transaction, &at_work)))
+            .collect();
+        for source in sources {
+            joined(source)?;
+        }
+        sinks.into_iter().map(joined).sum::<Result<u64, _>>()
+    })?;
+    let put = put_all.load(Ordering::Relaxed);
+    if put != taken {
+        return Err(BenchError::Wrong {
+            what: "take what was put",
+            why: format!("{taken} events of {put} came through"),
         });
-        let mut taken = 0;
-        loop {
-            // Looked at before the take: an empty take after the end means that all is taken.
-            let was_over = is_over.load(Ordering::Acquire);
-            let events = take(channel, transaction, WAIT)?;
-            taken += events;
-            if events == 0 && was_over {
-                break;
-            }
-        }
-        source.join().map_err(|_| BenchError::Wrong {
-            what: "put events",
-            why: "the source panicked".to_owned(),
-        })??;
-        let put = put_all.load(Ordering::Relaxed);
-        if put != taken {
-            return Err(BenchError::Wrong {
-                what: "take what was put",
-                why: format!("{taken} events of {put} came through"),
-            });
-        }
-        Ok(taken)
+    }
+    Ok(taken)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, BenchError>>) -> Result<T, BenchError> {
+    thread.join().unwrap_or_else(|_| {
+        Err(BenchError::Wrong {
+            what: "put and take events",
+            why: "a thread panicked".to_owned(),
+        })
     })
+}
+
+/// Takes until no source is at work and nothing is left.
+fn drain(
+    channel: &dyn Channel,
+    transaction: usize,
+    at_work: &AtomicUsize,
+) -> Result<u64, BenchError> {
+    let mut taken = 0;
+    loop {
+        // Looked at before the take: an empty take after the end means that all is taken.
+        let was_over = at_work.load(Ordering::Acquire) == 0;
+        let events = take(channel, transaction, WAIT)?;
+        taken += events;
+        if events == 0 && was_over {
+            return Ok(taken);
+        }
+    }
 }
 
 fn produce(
@@ -186,6 +223,8 @@ mod tests {
         let channel = file(directory.path(), &["minimumRequiredSpace = 1048576"]).unwrap();
         let events = through(&channel, TRANSACTION, Duration::from_millis(20)).unwrap();
         assert!(events >= 100);
+        let events = among(&channel, 4, TRANSACTION, Duration::from_millis(20)).unwrap();
+        assert!(events >= 400);
         channel.close();
     }
 }

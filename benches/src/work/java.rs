@@ -27,13 +27,15 @@ pub struct Flume {
 }
 
 impl Flume {
-    /// Starts a JVM with `memory` or, keeping its files in `directory`, `file`, to be used in
-    /// transactions of so many events; warms it up with rounds of half a second.
+    /// Starts a JVM with `memory` or, keeping its files in `directory`, `file`, to be used by
+    /// so many sources and as many sinks in transactions of so many events; warms it up with rounds
+    /// of half a second.
     ///
     /// # Errors
     /// No jars or no JVM: [`BenchError::Missing`]. Others if the driver does not run.
     pub fn start(
         kind: &str,
+        threads: usize,
         transaction: usize,
         directory: &Path,
         warm_up: u32,
@@ -49,6 +51,7 @@ impl Flume {
             .arg(jars.join("*"))
             .arg(&driver)
             .arg(kind)
+            .arg(threads.to_string())
             .arg(transaction.to_string())
             .arg(directory)
             .stdin(Stdio::piped())
