@@ -8,6 +8,11 @@
 //! to nothing of it is left, so what grows would always be cut past the middle. A cut past the middle
 //! says that there is no steady state, and the probe is extended, unless the whole probe grows: then
 //! it does not hold either way.
+//!
+//! The slope is a median of troughs and does not see what happens only in the last cycle. So a backlog
+//! that is higher on the mean of the last cycle than of the first, by more than growth of 1 % would
+//! have made of it, is not called sustained: a longer probe tells whether it was a jump or the
+//! beginning of growth.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +104,7 @@ fn moved(kept: &[(f64, f64)], cycle_s: f64, offered: f64, cut: usize) -> Result<
     Ok(Movement {
         trend: match judged.growth {
             Growth::Growing => Trend::Growing,
+            Growth::Sustained if rose(kept, cycle_s, offered) => Trend::Unknown,
             Growth::Sustained => Trend::Sustained,
             Growth::Unknown => Trend::Unknown,
         },
@@ -109,6 +115,24 @@ fn moved(kept: &[(f64, f64)], cycle_s: f64, offered: f64, cut: usize) -> Result<
         cut_samples: cut as u64,
         beyond_middle: false,
     })
+}
+
+/// Whether the mean of the last cycle is above that of the first by more than the growth that is
+/// allowed.
+fn rose(kept: &[(f64, f64)], cycle_s: f64, offered: f64) -> bool {
+    let (Some((first, _)), Some((last, _))) = (kept.first(), kept.last()) else {
+        return false;
+    };
+    let mean = |from: f64, to: f64| {
+        let within: Vec<f64> = kept
+            .iter()
+            .filter(|(t, _)| (from..=to).contains(t))
+            .map(|(_, events)| *events)
+            .collect();
+        within.iter().sum::<f64>() / within.len().max(1) as f64
+    };
+    let higher = mean(last - cycle_s, *last) - mean(*first, first + cycle_s);
+    higher > capacity::TOLERATED_GROWTH * offered * (last - first - cycle_s)
 }
 
 #[cfg(test)]
@@ -168,6 +192,19 @@ mod tests {
         }
         let found = judge(&late, STEP, CYCLE, RATE).unwrap();
         assert!(found.beyond_middle, "{found:?}");
+    }
+
+    /// Growth in the last tenth only, too little of the probe for a median.
+    #[test]
+    fn what_begins_to_grow_at_the_end_is_not_sustained() {
+        for seed in 0..20 {
+            let mut late = saw(seed, 0.0);
+            for (i, value) in late[360..].iter_mut().enumerate() {
+                *value += RATE * STEP * i as f64;
+            }
+            let found = judge(&late, STEP, CYCLE, RATE).unwrap();
+            assert_ne!(found.trend, Trend::Sustained, "seed {seed}: {found:?}");
+        }
     }
 
     /// A ramp without noise, the worst case for MSER-5 without the slope taken out.
