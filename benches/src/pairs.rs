@@ -118,22 +118,8 @@ pub fn compare(
     meter: &mut dyn Meter,
     arms: (Arm<'_>, Arm<'_>),
 ) -> Result<(), BenchError> {
-    let (first, second) = arms;
-    let (mut clean, mut dirty) = (Vec::new(), Vec::new());
-    while clean.len() < plan.pairs && clean.len() + dirty.len() < plan.tries.max(plan.pairs) {
-        meter.wait_for_quiet(plan.patience);
-        let before = meter.read();
-        let pair = Pair {
-            first: (first.run)()?,
-            second: (second.run)()?,
-            disturbance: Disturbance::between(&before, &meter.read()),
-        };
-        if pair.disturbance.is_dirty() {
-            dirty.push(pair);
-        } else {
-            clean.push(pair);
-        }
-    }
+    let (mut first, mut second) = arms;
+    let (mut clean, mut dirty) = run_pairs(plan, meter, &mut first, &mut second)?;
     let repeated = dirty.len();
     let is_dirty = clean.len() < plan.pairs;
     if is_dirty {
@@ -184,6 +170,32 @@ pub fn compare(
         ratio,
     });
     Ok(())
+}
+
+/// Runs pairs until enough of them were clean or the tries are used up: the clean ones, and those
+/// that others disturbed.
+fn run_pairs(
+    plan: &Plan,
+    meter: &mut dyn Meter,
+    first: &mut Arm<'_>,
+    second: &mut Arm<'_>,
+) -> Result<(Vec<Pair>, Vec<Pair>), BenchError> {
+    let (mut clean, mut dirty) = (Vec::new(), Vec::new());
+    while clean.len() < plan.pairs && clean.len() + dirty.len() < plan.tries.max(plan.pairs) {
+        meter.wait_for_quiet(plan.patience);
+        let before = meter.read();
+        let pair = Pair {
+            first: (first.run)()?,
+            second: (second.run)()?,
+            disturbance: Disturbance::between(&before, &meter.read()),
+        };
+        if pair.disturbance.is_dirty() {
+            dirty.push(pair);
+        } else {
+            clean.push(pair);
+        }
+    }
+    Ok((clean, dirty))
 }
 
 fn worst(pairs: &[Pair]) -> Disturbance {
