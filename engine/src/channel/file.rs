@@ -132,11 +132,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use self::mutant::Mutant;
-use self::store::{Options, Store, StoreError, Taken};
+use self::store::{Options, Store, StoreError};
+use self::transaction::{FilePut, FileTake};
 use super::{ArcChannel, Channel, ChannelError, Fill, Put, Take};
 use crate::context::{ConfigError, Context};
-use crate::defect::Defect;
-use crate::event::{Batch, BatchBuilder, Slice};
 use crate::fs::{Fs, RealFs};
 use crate::kind::{Form, Key, Kind};
 use crate::metrics::ChannelCounters;
@@ -152,8 +151,10 @@ mod ranges;
 mod record;
 mod recover;
 mod scan;
+mod segments;
 mod store;
 mod stranded;
+mod transaction;
 
 pub use self::error::FileError;
 pub use self::stranded::{Stranded, stranded, stranded_on};
@@ -561,113 +562,6 @@ impl Drop for FileChannel {
                 let _ = store.close(false);
             }
             let _ = thread.join();
-        }
-    }
-}
-
-struct FilePut<'c> {
-    channel: &'c FileChannel,
-    store: &'c Store,
-    batches: Vec<Batch>,
-    events: usize,
-}
-
-impl Put for FilePut<'_> {
-    fn add(&mut self, events: Slice) -> Result<(), ChannelError> {
-        let sum = self.events + events.len();
-        if sum > self.channel.settings.transaction_capacity {
-            return Err(self.channel.too_large(sum));
-        }
-        if !events.is_empty() {
-            let batch = whole(&events).ok_or_else(|| self.channel.too_large(sum))?;
-            self.batches.push(batch);
-        }
-        self.events = sum;
-        Ok(())
-    }
-
-    fn commit(self: Box<Self>) -> Result<(), ChannelError> {
-        let (counters, events) = (&self.channel.counters, self.events);
-        counters.event_put_attempt.fetch_add(events as u64, Relaxed);
-        if events == 0 {
-            return Ok(());
-        }
-        match self
-            .store
-            .put(self.batches, self.channel.settings.keep_alive)
-        {
-            Ok(()) => {
-                counters.event_put_success.fetch_add(events as u64, Relaxed);
-                Ok(())
-            }
-            Err(error) => {
-                if !matches!(
-                    error,
-                    StoreError::Full | StoreError::LowSpace | StoreError::Closed
-                ) {
-                    counters.event_put_error.fetch_add(1, Relaxed);
-                }
-                Err(self.channel.error(error, events))
-            }
-        }
-    }
-}
-
-/// The events of a slice as a batch of their own; `None` if they do not fit one. A slice nearly
-/// always is a whole batch, which costs nothing; only a part is copied.
-fn whole(slice: &Slice) -> Option<Batch> {
-    if slice.len() == slice.batch().len() {
-        return Some(slice.batch().clone());
-    }
-    let mut builder = BatchBuilder::new();
-    for (key, value) in slice.batch().common_headers() {
-        builder.common_header(key, value).ok()?;
-    }
-    for event in slice {
-        builder.push(event.own_headers(), event.body()).ok()?;
-    }
-    Some(builder.finish())
-}
-
-struct FileTake<'c> {
-    channel: &'c FileChannel,
-    store: &'c Store,
-    /// What was taken; without ranges once it was committed.
-    taken: Taken,
-}
-
-impl Take for FileTake<'_> {
-    fn slices(&self) -> &[Slice] {
-        &self.taken.slices
-    }
-
-    fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
-        if self.taken.ranges.is_empty() {
-            return Ok(());
-        }
-        let events = self.len();
-        let counters = &self.channel.counters;
-        match self.store.commit_take(self.taken.ranges.clone()) {
-            Ok(()) => {
-                self.taken.ranges.clear();
-                counters
-                    .event_take_success
-                    .fetch_add(events as u64, Relaxed);
-                Ok(())
-            }
-            // Dropping this value gives the events back.
-            Err(error) => {
-                counters.event_take_error.fetch_add(1, Relaxed);
-                Err(self.channel.error(error, events))
-            }
-        }
-    }
-}
-
-impl Drop for FileTake<'_> {
-    fn drop(&mut self) {
-        if !self.taken.ranges.is_empty() && !Defect::FileRollbackForgets.is_planted() {
-            self.store.untake(&self.taken.ranges);
         }
     }
 }

@@ -13,11 +13,12 @@ use std::collections::VecDeque;
 
 use super::checkpoint::Checkpoint;
 use super::error::FileError;
-use super::log::{Cursor, Files};
+use super::log::Cursor;
 use super::payload;
 use super::ranges::Ranges;
 use super::record::{ALIGN, Kind, MAX_NUMBER, SEGMENT_HEADER};
 use super::scan::Scanner;
+use super::segments::Files;
 use crate::defect::Defect;
 
 /// A position is noted once in so many bytes of log, so that the head is found again without

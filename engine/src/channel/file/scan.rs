@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::error::FileError;
-use super::log::{Cursor, Files, Segment};
+use super::log::Cursor;
 use super::payload;
 use super::record::{ALIGN, Kind, RECORD_HEADER, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER};
+use super::segments::{Files, Segment};
 use crate::event::Batch;
 
 /// Bytes read at a time.

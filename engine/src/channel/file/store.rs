@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpoint;
 use super::error::FileError;
-use super::log::{Cursor, Draft, Files, RESERVE, Writer};
+use super::log::{Cursor, Draft, Writer};
 use super::mutant::Mutant;
 use super::payload;
 use super::queue::Queue;
 use super::record::{Kind, MAX_PAYLOAD};
 use super::recover::recover;
 use super::scan::read_puts;
+use super::segments::{Files, RESERVE};
 use crate::defect::Defect;
 use crate::event::{Batch, Slice};
 use crate::fs::{Fs, Lock};

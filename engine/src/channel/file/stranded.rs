@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
 use super::error::FileError;
-use super::log::{Cursor, Files};
+use super::log::Cursor;
 use super::mutant::Mutant;
 use super::ranges::Ranges;
 use super::recover::recover;
 use super::scan::read_puts;
+use super::segments::Files;
 use crate::event::{Batch, Slice};
 use crate::fs::{Fs, RealFs};
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::channel::conformance::{self, batch};
+use crate::event::{Batch, BatchBuilder};
 
 mod cuts;
 mod faults;

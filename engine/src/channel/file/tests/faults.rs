@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::super::log::Files;
 use super::super::record::{RECORD_HEADER, RecordHeader, SEGMENT_HEADER};
+use super::super::segments::Files;
 use super::*;
 use crate::fs::sim::SimDisk;
 
