@@ -1,6 +1,7 @@
 //! The simulated disk keeps what was synced, and only that is sure to be kept.
 
 use super::*;
+use crate::fs::{File, Fs};
 
 fn read(disk: &SimDisk, path: &str) -> Vec<u8> {
     let file = disk.open(Path::new(path), true).unwrap();
