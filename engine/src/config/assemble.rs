@@ -1,15 +1,16 @@
 //! From components to a plan: kinds, keys, dependencies, building.
 
-use std::collections::BTreeMap;
+mod settings;
+
 use std::sync::Arc;
 
 use super::layout::Layout;
 use super::spelling::nearest;
 use super::{ChannelPart, Component, Findings, Place, Plan, SinkPart, SourcePart};
 use crate::channel::{self, ArcChannel};
-use crate::context::{ConfigError, Context, Setting, Surroundings};
+use crate::context::{ConfigError, Context, Surroundings};
 use crate::interceptor::{self, BoxInterceptor};
-use crate::kind::{self, Form, Key, Kind, Support};
+use crate::kind::{self, Kind};
 use crate::processor::ChannelProcessor;
 use crate::selector::{self, BoxSelector};
 use crate::{sink, sink_processor, source};
@@ -109,17 +110,7 @@ pub(super) fn assemble(
         );
         assembler.findings.notice(layout.place, agent, message);
     }
-    let mut channels: Vec<_> = channels
-        .iter()
-        .filter_map(|channel| assembler.channel(channel))
-        .collect();
-    if channels.is_empty() {
-        let message = "no valid channel; nothing can be started";
-        let root = assembler.configured.is_empty();
-        assembler
-            .findings
-            .consequence(layout.place, agent, message, root);
-    }
+    let mut channels = assembler.channels(layout, &channels);
     let ends = sources.len() + sinks.len();
     let sources: Vec<_> = sources
         .iter()
@@ -142,21 +133,8 @@ pub(super) fn assemble(
             .consequence(layout.place, agent, message, ends == 0);
         return None;
     }
-    channels.retain(|(part, component)| {
-        let same = |channel: &ArcChannel| Arc::ptr_eq(channel, &part.channel);
-        let used = sources
-            .iter()
-            .any(|source| source.processor.channels().iter().any(same))
-            || sinks.iter().any(|sink| same(&sink.channel));
-        if !used {
-            let message = "no source and no sink uses it; left out";
-            let root = sources.len() + sinks.len() == ends;
-            assembler
-                .findings
-                .consequence(component.place, &component.prefix, message, root);
-        }
-        used
-    });
+    let all_valid = sources.len() + sinks.len() == ends;
+    channels.retain(|channel| assembler.is_used(channel, &sources, &sinks, all_valid));
     let channels = channels.into_iter().map(|(part, _)| part).collect();
     Some(Plan {
         agent: agent.to_owned(),
@@ -169,6 +147,47 @@ pub(super) fn assemble(
 type Channels<'c> = [(ChannelPart, &'c Component)];
 
 impl Assembler<'_> {
+    /// The valid channels. Without one nothing else of the agent can be valid.
+    fn channels<'c>(
+        &mut self,
+        layout: &Layout,
+        components: &[&'c Component],
+    ) -> Vec<(ChannelPart, &'c Component)> {
+        let valid: Vec<_> = components
+            .iter()
+            .filter_map(|channel| self.channel(channel))
+            .collect();
+        if valid.is_empty() {
+            let message = "no valid channel; nothing can be started";
+            let root = self.configured.is_empty();
+            self.findings
+                .consequence(layout.place, self.agent, message, root);
+        }
+        valid
+    }
+
+    /// Whether a source or a sink uses the channel; one that none uses is left out. That may follow from
+    /// another problem unless all sources and sinks are valid.
+    fn is_used(
+        &mut self,
+        (part, component): &(ChannelPart, &Component),
+        sources: &[SourcePart],
+        sinks: &[SinkPart],
+        all_valid: bool,
+    ) -> bool {
+        let same = |channel: &ArcChannel| Arc::ptr_eq(channel, &part.channel);
+        let used = sources
+            .iter()
+            .any(|source| source.processor.channels().iter().any(same))
+            || sinks.iter().any(|sink| same(&sink.channel));
+        if !used {
+            let message = "no source and no sink uses it; left out";
+            self.findings
+                .consequence(component.place, &component.prefix, message, all_valid);
+        }
+        used
+    }
+
     fn channel<'c>(&mut self, component: &'c Component) -> Option<(ChannelPart, &'c Component)> {
         let kind = self.kind(component, "channel", channel::KINDS, FLUMES_CHANNELS, None)?;
         let ctx = self.settings(
@@ -492,174 +511,6 @@ impl Assembler<'_> {
                 .problem(component.place_of("type"), &key, message, suggestion);
         }
         found
-    }
-
-    /// Checks the keys; answers the settings unless one of them keeps the component from working.
-    fn settings(
-        &mut self,
-        component: &Component,
-        what: &str,
-        keys: &'static [Key],
-        frame: &[&str],
-    ) -> Option<Context> {
-        let framed = |name: &str| {
-            frame.iter().any(|frame| match frame.strip_suffix('*') {
-                Some(prefix) => name.starts_with(prefix),
-                None => *frame == name,
-            })
-        };
-        let mut settings = BTreeMap::new();
-        let mut valid = true;
-        for (name, placed) in &component.settings {
-            let setting = Setting {
-                value: placed.value.clone(),
-                line: placed.place.line,
-            };
-            let key = keys.iter().find(|key| key.matches(name));
-            let Some(key) = key else {
-                if !framed(name) {
-                    let candidates = keys.iter().map(|key| key.name).chain(frame.iter().copied());
-                    let suggestion = nearest(name, candidates.filter(|name| !name.ends_with('*')));
-                    self.findings.problem(
-                        placed.place,
-                        &component.full(name),
-                        format!("unknown key of {what}; ignored"),
-                        suggestion,
-                    );
-                }
-                settings.insert(name.clone(), setting);
-                continue;
-            };
-            let full = component.full(name);
-            match key.support {
-                Support::Ignored => {
-                    self.findings
-                        .notice(placed.place, &full, format!("ignored: {}", key.doc))
-                }
-                Support::Missing
-                    if key
-                        .default
-                        .is_some_and(|harmless| harmless.eq_ignore_ascii_case(&placed.value)) => {}
-                Support::Missing => {
-                    self.findings.problem(
-                        placed.place,
-                        &full,
-                        format!("not offered here, ignored: {}", key.doc),
-                        None,
-                    );
-                }
-                Support::Full => {
-                    let (keep, fatal) = self.value(component, name, key, &placed.value);
-                    valid &= !fatal;
-                    if !keep {
-                        continue;
-                    }
-                }
-            }
-            settings.insert(name.clone(), setting);
-        }
-        for key in keys.iter().filter(|key| key.required) {
-            if !component.settings.keys().any(|name| key.matches(name)) {
-                let message = format!("required by {what}, which is left out; add it. {}", key.doc);
-                self.findings
-                    .problem(component.place, &component.full(key.name), message, None);
-                valid = false;
-            }
-        }
-        valid.then(|| {
-            Context::new(
-                self.agent,
-                &component.name,
-                settings,
-                self.surroundings.clone(),
-            )
-        })
-    }
-
-    /// Checks one value: whether it is kept, and whether the component cannot go on.
-    fn value(&mut self, component: &Component, name: &str, key: &Key, value: &str) -> (bool, bool) {
-        let Some(objection) = key.form.objection(value) else {
-            return (true, false);
-        };
-        let (place, full) = (component.place_of(name), component.full(name));
-        let too_small =
-            matches!(key.form, Form::Number(low, _) if value.parse::<i64>().is_ok_and(|n| n < low));
-        match (key.form, key.default) {
-            (Form::Flag, _) => {
-                self.findings.problem(place, &full, objection, None);
-                (true, false)
-            }
-            (Form::Number(..), Some(default)) if too_small => {
-                self.findings.problem(
-                    place,
-                    &full,
-                    format!("{objection}, so the default {default} holds"),
-                    None,
-                );
-                (false, false)
-            }
-            (form, _) => {
-                let suggestion = match form {
-                    Form::Choice(words) => nearest(value, words.iter().copied()),
-                    _ => None,
-                };
-                let message = format!("{objection}; {} is left out", component.prefix);
-                self.findings.problem(place, &full, message, suggestion);
-                (false, true)
-            }
-        }
-    }
-
-    /// Flume leaves out a component whose batch is larger than a transaction of its channel.
-    fn check_batch(
-        &mut self,
-        component: &Component,
-        batch_key: Option<&str>,
-        keys: &[Key],
-        ctx: &Context,
-        channels: &[ArcChannel],
-    ) -> Option<()> {
-        let Some(name) = batch_key else {
-            return Some(());
-        };
-        let default = keys
-            .iter()
-            .find(|key| key.name == name)
-            .and_then(|key| key.default);
-        let Some(batch) = ctx
-            .get(name)
-            .or(default)
-            .and_then(|text| text.parse::<usize>().ok())
-        else {
-            return Some(());
-        };
-        let mut fits = true;
-        for channel in channels {
-            let limit = channel.transaction_capacity();
-            if batch > limit {
-                let default = if ctx.get(name).is_none() {
-                    " (the default)"
-                } else {
-                    ""
-                };
-                let message = format!(
-                    "{batch}{default} is more than transactionCapacity {limit} of channel {}; {} is left out. \
-                     Lower it, or raise {}.channels.{}.transactionCapacity",
-                    channel.name(),
-                    component.prefix,
-                    self.agent,
-                    channel.name(),
-                );
-                self.findings.problem(
-                    component.place_of(name),
-                    &component.full(name),
-                    message,
-                    None,
-                );
-                fits = false;
-            }
-        }
-        fits.then_some(())
     }
 
     fn build<B>(&mut self, component: &Component, kind: &Kind<B>, ctx: &Context) -> Option<B> {
