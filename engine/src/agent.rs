@@ -149,18 +149,9 @@ impl Agent {
             } else {
                 &mut agent.sinks
             };
-            match thread::Builder::new().name(name.replace(' ', "-")).spawn({
-                let (component, reports) = (name.clone(), send.clone());
-                move || watched(component, &reports, work)
-            }) {
-                Ok(thread) => running.threads.push((name, thread)),
-                Err(source) => {
-                    agent.stop(Duration::ZERO);
-                    return Err(StartError::Thread {
-                        component: name,
-                        source,
-                    });
-                }
+            if let Err(error) = running.spawn(name, work, send.clone()) {
+                agent.stop(Duration::ZERO);
+                return Err(error);
             }
         }
         Ok(agent)
@@ -280,6 +271,26 @@ fn open_channels(
 }
 
 impl Running {
+    /// Gives a component its thread.
+    fn spawn(
+        &mut self,
+        component: String,
+        work: Work,
+        reports: Sender<Report>,
+    ) -> Result<(), StartError> {
+        let name = component.clone();
+        match thread::Builder::new()
+            .name(component.replace(' ', "-"))
+            .spawn(move || watched(name, &reports, work))
+        {
+            Ok(thread) => {
+                self.threads.push((component, thread));
+                Ok(())
+            }
+            Err(source) => Err(StartError::Thread { component, source }),
+        }
+    }
+
     /// Waits until all threads have ended, or for `limit`.
     fn wait(&self, reports: &Receiver<Report>, limit: Duration) {
         let deadline = Instant::now() + limit;

@@ -9,7 +9,7 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flume_bench_hadoop::client_protocol::CLIENT_PROTOCOL;
@@ -152,22 +152,19 @@ impl Rpc {
         }
     }
 
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Closes what waits: it leads to a NameNode that has just failed.
     fn forget_idle(&self) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.idle().clear();
     }
 
     /// Sends a call once and returns its result, still encoded.
     fn attempt(&self, id: i32, call: &[u8], deadline: Deadline) -> Result<Vec<u8>, Failure> {
         let current = self.current.load(Ordering::Relaxed) % self.addresses.len();
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle().pop();
         let idle = idle.filter(|connection| connection.address == current);
         let reused = idle.is_some();
         let link = |error| Failure::Link { error, reused };
@@ -202,7 +199,14 @@ impl Rpc {
                 Failure::Final(error)
             }
         })?;
-        let mut rest = answer.as_slice();
+        self.result(id, &answer, connection)
+    }
+
+    /// The result in an answer to call `id`, still encoded. `connection` goes on where the NameNode
+    /// does not close it.
+    fn result(&self, id: i32, answer: &[u8], connection: Connection) -> Result<Vec<u8>, Failure> {
+        let target = || format!("NameNode {}", self.address(connection.address));
+        let mut rest = answer;
         let header: RpcResponseHeader = take_delimited(&mut rest, "the header of an answer")
             .map_err(|source| {
                 Failure::Final(HdfsError::Frame {
@@ -218,12 +222,12 @@ impl Rpc {
             ))));
         }
         if header.status() == RpcStatus::Success && answered == id {
-            let rest = rest.to_vec();
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = rest.to_vec();
+            let mut idle = self.idle();
             if idle.len() < MAX_IDLE {
                 idle.push(connection);
             }
-            return Ok(rest);
+            return Ok(result);
         }
         let class = header
             .exception_class_name
@@ -231,10 +235,7 @@ impl Rpc {
         let message = header.error_msg.unwrap_or_default();
         let message = message.lines().next().unwrap_or_default().to_owned();
         if header.status == RpcStatus::Error as i32 && answered == id {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+            self.idle().push(connection);
         }
         Err(Failure::Exception { class, message })
     }

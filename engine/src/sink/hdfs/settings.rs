@@ -44,6 +44,54 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    fn parse(ctx: &Context) -> Result<Self, ConfigError> {
+        let codec = codec(ctx)?;
+        let suffix = ctx.text_or("hdfs.fileSuffix", "");
+        let suffix = if suffix.is_empty() {
+            codec.suffix()
+        } else {
+            suffix
+        };
+        let seconds = |key: &str, default: u64| -> Result<Option<Duration>, ConfigError> {
+            Ok(Some(ctx.seconds(key, default)?).filter(|limit| !limit.is_zero()))
+        };
+        let above_zero = |key: &str, default: u64| -> Result<Option<u64>, ConfigError> {
+            Ok(Some(ctx.number(key, default)?).filter(|limit| *limit > 0))
+        };
+        let retry: i64 = ctx.number("hdfs.retryInterval", 180)?;
+        let tries: i64 = ctx.number("hdfs.closeTries", 0)?;
+        let call = ctx.millis("hdfs.callTimeout", 30_000)?;
+        let no_suffix = ctx.flag("hdfs.emptyInUseSuffix", false);
+        let roll_interval = seconds("hdfs.rollInterval", 30)?;
+        Ok(Self {
+            file_suffix: suffix.to_owned(),
+            in_use_prefix: ctx.text_or("hdfs.inUsePrefix", "").to_owned(),
+            in_use_suffix: if no_suffix {
+                ""
+            } else {
+                ctx.text_or("hdfs.inUseSuffix", ".tmp")
+            }
+            .to_owned(),
+            roll_interval,
+            roll_size: above_zero("hdfs.rollSize", 1024)?,
+            roll_count: above_zero("hdfs.rollCount", 10)?,
+            idle_timeout: seconds("hdfs.idleTimeout", 0)?,
+            max_open_files: ctx.number::<usize>("hdfs.maxOpenFiles", 5000)?.max(1),
+            call_timeout: if call.is_zero() { LONGEST_CALL } else { call },
+            retry_interval: Duration::from_secs(retry.max(0) as u64),
+            close_tries: if retry <= 0 {
+                1
+            } else {
+                u32::try_from(tries).unwrap_or(0)
+            },
+            ahead_limit: roll_interval.map_or(AHEAD_LIMIT, |interval| interval.min(AHEAD_LIMIT)),
+            first_pause: FIRST_PAUSE,
+            workers: ctx.number("hdfs.threadsPoolSize", 10)?,
+            codec,
+            newline: ctx.flag("serializer.appendNewline", true),
+        })
+    }
+
     /// How full a file is; full from 1 on.
     pub(super) fn fill(&self, events: u64, body_bytes: u64) -> f64 {
         let part =
@@ -72,51 +120,7 @@ impl All {
             .map_err(|error| ctx.error("hdfs.path", error.to_string()))?;
         let template =
             |key: &str, text: &str| Template::parse(text).map_err(|what| ctx.error(key, what));
-        let codec = codec(ctx)?;
-        let suffix = ctx.text_or("hdfs.fileSuffix", "");
-        let suffix = if suffix.is_empty() {
-            codec.suffix()
-        } else {
-            suffix
-        };
-        let seconds = |key: &str, default: u64| -> Result<Option<Duration>, ConfigError> {
-            Ok(Some(ctx.seconds(key, default)?).filter(|limit| !limit.is_zero()))
-        };
-        let above_zero = |key: &str, default: u64| -> Result<Option<u64>, ConfigError> {
-            Ok(Some(ctx.number(key, default)?).filter(|limit| *limit > 0))
-        };
-        let retry: i64 = ctx.number("hdfs.retryInterval", 180)?;
-        let tries: i64 = ctx.number("hdfs.closeTries", 0)?;
-        let call = ctx.millis("hdfs.callTimeout", 30_000)?;
-        let no_suffix = ctx.flag("hdfs.emptyInUseSuffix", false);
-        let roll_interval = seconds("hdfs.rollInterval", 30)?;
-        let settings = Settings {
-            file_suffix: suffix.to_owned(),
-            in_use_prefix: ctx.text_or("hdfs.inUsePrefix", "").to_owned(),
-            in_use_suffix: if no_suffix {
-                ""
-            } else {
-                ctx.text_or("hdfs.inUseSuffix", ".tmp")
-            }
-            .to_owned(),
-            roll_interval,
-            roll_size: above_zero("hdfs.rollSize", 1024)?,
-            roll_count: above_zero("hdfs.rollCount", 10)?,
-            idle_timeout: seconds("hdfs.idleTimeout", 0)?,
-            max_open_files: ctx.number::<usize>("hdfs.maxOpenFiles", 5000)?.max(1),
-            call_timeout: if call.is_zero() { LONGEST_CALL } else { call },
-            retry_interval: Duration::from_secs(retry.max(0) as u64),
-            close_tries: if retry <= 0 {
-                1
-            } else {
-                u32::try_from(tries).unwrap_or(0)
-            },
-            ahead_limit: roll_interval.map_or(AHEAD_LIMIT, |interval| interval.min(AHEAD_LIMIT)),
-            first_pause: FIRST_PAUSE,
-            workers: ctx.number("hdfs.threadsPoolSize", 10)?,
-            codec,
-            newline: ctx.flag("serializer.appendNewline", true),
-        };
+        let settings = Settings::parse(ctx)?;
         text_only(ctx)?;
         let default = format!(
             "~/.flume/hdfs-sink/{}-{}/in-use.journal",
