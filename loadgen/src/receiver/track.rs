@@ -6,6 +6,7 @@
 //! from two in a row.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::observe::{FileChange, FileId, Micros, Observer, Read};
 
@@ -57,6 +58,32 @@ pub(super) struct Track {
 }
 
 impl Track {
+    /// A file that was listed for the first time at `at`, and was not there at `previous`.
+    fn new(id: FileId, path: String, scanner: Scanner, previous: Micros, at: Micros) -> Self {
+        Self {
+            id,
+            path,
+            offset: 0,
+            scanner,
+            previous,
+            last: at,
+            published: false,
+            public: false,
+            missing: 0,
+            listed: true,
+            known: true,
+        }
+    }
+
+    /// Goes on for another observer, to which the file is new at `at`. What was read stays read.
+    fn turn(&mut self, id: FileId, path: &str, at: Micros) {
+        self.id = id;
+        path.clone_into(&mut self.path);
+        (self.previous, self.last) = (at, at);
+        (self.published, self.public) = (false, false);
+        self.known = true;
+    }
+
     /// Takes the next bytes, which a read returned that was complete at `at`.
     pub(super) fn take(
         &mut self,
@@ -170,6 +197,7 @@ impl<K: Ord + Clone> Tracks<K> {
                 .file(id, at, &change)
                 .map_err(ReceiverError::Observer)
         };
+        let path_of = || path.to_owned();
         let cut = self
             .files
             .get(key)
@@ -180,54 +208,24 @@ impl<K: Ord + Clone> Tracks<K> {
             told(old.id, FileChange::Vanished)?;
         }
         let track = match self.files.entry(key.clone()) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(new) => {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
                 let id = self.next;
                 self.next = self.next.wrapping_add(1);
-                told(
-                    id,
-                    FileChange::Appeared {
-                        path: path.to_owned(),
-                    },
-                )?;
+                told(id, FileChange::Appeared { path: path_of() })?;
                 let previous = self.listing.unwrap_or(at);
-                new.insert(Track {
-                    id,
-                    path: path.to_owned(),
-                    offset: 0,
-                    scanner: Scanner::new(self.run, self.owned),
-                    previous,
-                    last: at,
-                    published: false,
-                    public: false,
-                    missing: 0,
-                    listed: true,
-                    known: true,
-                })
+                let scanner = Scanner::new(self.run, self.owned);
+                new.insert(Track::new(id, path_of(), scanner, previous, at))
             }
         };
         if !track.known {
-            track.known = true;
-            track.id = self.next;
+            track.turn(self.next, path, at);
             self.next = self.next.wrapping_add(1);
-            path.clone_into(&mut track.path);
-            (track.previous, track.last) = (at, at);
-            (track.published, track.public) = (false, false);
-            told(
-                track.id,
-                FileChange::Appeared {
-                    path: path.to_owned(),
-                },
-            )?;
+            told(track.id, FileChange::Appeared { path: path_of() })?;
         }
         if track.path != path {
             path.clone_into(&mut track.path);
-            told(
-                track.id,
-                FileChange::Renamed {
-                    path: path.to_owned(),
-                },
-            )?;
+            told(track.id, FileChange::Renamed { path: path_of() })?;
         }
         track.listed = true;
         Ok(track)
