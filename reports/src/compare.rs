@@ -4,7 +4,7 @@
 //! what separates a difference from noise needs many; the columns say only what was seen.
 
 use crate::format::Page;
-use crate::record::{Counts, Known, LatencySet, Ratio, RunRecord};
+use crate::record::{Counts, Indicators, Known, LatencySet, Ratio, RunRecord};
 use crate::show;
 
 /// A name that is longer does not head a column.
@@ -100,77 +100,74 @@ fn factor(first: Option<f64>, second: Option<f64>) -> String {
     }
 }
 
+/// A row of a figure that both runs may have, with the factor between the two.
+fn figure<T: Copy>(
+    name: &str,
+    [a, b]: [Known<T>; 2],
+    number: impl Fn(T) -> Option<f64>,
+    show: impl Fn(T) -> String,
+) -> Vec<String> {
+    let value = |known: &Known<T>| known.value().and_then(|value| number(*value));
+    let cell = |known: &Known<T>| show::known(known, |value| show(*value));
+    vec![
+        name.to_owned(),
+        cell(&a),
+        cell(&b),
+        factor(value(&a), value(&b)),
+    ]
+}
+
 fn indicators(both: [&RunRecord; 2]) -> Vec<Vec<String>> {
-    let mut rows = Vec::new();
-    let mut ratio =
-        |name: &str, of: &dyn Fn(&RunRecord) -> Known<Ratio>, show: &dyn Fn(Ratio) -> String| {
-            let [a, b] = both.map(of);
-            let value = |known: &Known<Ratio>| known.value().and_then(|ratio| ratio.as_f64());
-            let cell = |known: &Known<Ratio>| show::known(known, |ratio| show(*ratio));
-            rows.push(vec![
-                name.to_owned(),
-                cell(&a),
-                cell(&b),
-                factor(value(&a), value(&b)),
-            ]);
+    let both = both.map(|record| &record.indicators);
+    let ratio =
+        |name: &str, of: fn(&Indicators) -> Known<Ratio>, show: &dyn Fn(Ratio) -> String| {
+            figure(name, both.map(of), Ratio::as_f64, show)
         };
-    ratio(
-        "transfer success, stored",
-        &|r| r.indicators.transfer_success_stored.into(),
-        &Ratio::percent,
-    );
-    ratio(
-        "transfer success, published",
-        &|r| r.indicators.transfer_success_published.into(),
-        &Ratio::percent,
-    );
-    ratio(
-        "data loss",
-        &|r| r.indicators.data_loss.into(),
-        &Ratio::percent,
-    );
-    ratio(
-        "transfer delay",
-        &|r| r.indicators.transfer_delay_us.clone(),
-        &show::delay,
-    );
-    ratio(
-        "transfer rate",
-        &|r| r.indicators.transfer_rate_events.clone(),
-        &show::events_rate,
-    );
-    ratio(
-        "",
-        &|r| r.indicators.transfer_rate_bytes.clone(),
-        &show::bytes_rate,
-    );
-    ratio(
-        "CPU per event",
-        &|r| r.indicators.system_load.cpu_us_per_event.clone(),
-        &|ratio| {
-            ratio
-                .as_f64()
-                .map_or_else(|| "-".to_owned(), show::duration_f64)
-        },
-    );
-    let mut amount = |name: &str, of: &dyn Fn(&RunRecord) -> Known<u64>| {
-        let [a, b] = both.map(of);
-        let value = |known: &Known<u64>| known.value().map(|n| *n as f64);
-        let cell = |known: &Known<u64>| show::known(known, |n| show::bytes(*n));
-        rows.push(vec![
-            name.to_owned(),
-            cell(&a),
-            cell(&b),
-            factor(value(&a), value(&b)),
-        ]);
+    let bytes = |name: &str, of: fn(&Indicators) -> Known<u64>| {
+        figure(name, both.map(of), |n| Some(n as f64), show::bytes)
     };
-    amount("peak memory", &|r| {
-        r.indicators.system_load.peak_rss_bytes.clone()
-    });
-    amount("peak disk", &|r| {
-        r.indicators.system_load.peak_disk_bytes.clone()
-    });
-    rows
+    let time = |ratio: Ratio| {
+        ratio
+            .as_f64()
+            .map_or_else(|| "-".to_owned(), show::duration_f64)
+    };
+    vec![
+        ratio(
+            "transfer success, stored",
+            |seen| seen.transfer_success_stored.into(),
+            &Ratio::percent,
+        ),
+        ratio(
+            "transfer success, published",
+            |seen| seen.transfer_success_published.into(),
+            &Ratio::percent,
+        ),
+        ratio("data loss", |seen| seen.data_loss.into(), &Ratio::percent),
+        ratio(
+            "transfer delay",
+            |seen| seen.transfer_delay_us.clone(),
+            &show::delay,
+        ),
+        ratio(
+            "transfer rate",
+            |seen| seen.transfer_rate_events.clone(),
+            &show::events_rate,
+        ),
+        ratio(
+            "",
+            |seen| seen.transfer_rate_bytes.clone(),
+            &show::bytes_rate,
+        ),
+        ratio(
+            "CPU per event",
+            |seen| seen.system_load.cpu_us_per_event.clone(),
+            &time,
+        ),
+        bytes("peak memory", |seen| {
+            seen.system_load.peak_rss_bytes.clone()
+        }),
+        bytes("peak disk", |seen| seen.system_load.peak_disk_bytes.clone()),
+    ]
 }
 
 fn counts(first: &Counts, second: &Counts) -> Vec<Vec<String>> {

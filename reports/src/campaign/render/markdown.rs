@@ -1,8 +1,8 @@
 //! The reliability report as Markdown, for a wiki, a merge request or a summary of a CI job.
 
 use super::words;
-use crate::campaign::Outcome;
 use crate::campaign::analysis::Analysis;
+use crate::campaign::{Outcome, Trial};
 use crate::show::{clean, count, duration};
 
 /// Text inside a table's cell.
@@ -27,6 +27,24 @@ pub(super) fn render(analysis: &Analysis<'_>) -> String {
     for sentence in words::summary(analysis) {
         line(&format!("{}\n", cell(&sentence)));
     }
+    trials(analysis, &mut line);
+    guarantees(analysis, &mut line);
+    recovery(analysis, &mut line);
+    line("## What was not tried\n");
+    for sentence in words::not_tried(analysis) {
+        line(&format!("- {}", cell(&sentence)));
+    }
+    line(&format!(
+        "\n`{}` (seed {}, {})",
+        cell(&record.repeat),
+        record.identity.seed,
+        duration(record.trials.iter().map(|trial| trial.took_us).sum())
+    ));
+    text
+}
+
+/// How many trials there were, and each that did not pass.
+fn trials(analysis: &Analysis<'_>, mut line: impl FnMut(&str)) {
     line("## Trials\n");
     line(&format!("- planned: {}", cell(&words::size(analysis))));
     line(&format!("- result: {}", words::k_of_n(analysis)));
@@ -36,8 +54,8 @@ pub(super) fn render(analysis: &Analysis<'_>) -> String {
         count(analysis.owed)
     ));
     line("| trial | outcome | faults | lost | why |\n|---:|---|---|---:|---|");
-    let odd = |trial: &&crate::campaign::Trial| trial.outcome != Outcome::Passed;
-    for trial in record.trials.iter().filter(odd) {
+    let odd = |trial: &&Trial| trial.outcome != Outcome::Passed;
+    for trial in analysis.record.trials.iter().filter(odd) {
         line(&format!(
             "| {} | {} | {} | {} | {} |",
             trial.number,
@@ -51,6 +69,10 @@ pub(super) fn render(analysis: &Analysis<'_>) -> String {
         "\n{} trials passed and are not listed.\n",
         analysis.tally.passing
     ));
+}
+
+/// What each kind of fault did to each guarantee, and the smallest scenarios that show it.
+fn guarantees(analysis: &Analysis<'_>, mut line: impl FnMut(&str)) {
     line("## Fault kinds and guarantees\n\n| fault | guarantee | |\n|---|---|---|");
     for row in &analysis.rows {
         for one in &row.cells {
@@ -62,7 +84,7 @@ pub(super) fn render(analysis: &Analysis<'_>) -> String {
             ));
         }
     }
-    for shrunk in &record.shrunk {
+    for shrunk in &analysis.record.shrunk {
         line(&format!(
             "\nSmallest scenario for {}: `{}` {}.",
             cell(&shrunk.signature.class),
@@ -70,6 +92,10 @@ pub(super) fn render(analysis: &Analysis<'_>) -> String {
             cell(&shrunk.sentence)
         ));
     }
+}
+
+/// The parts of recovery, and whether it ages.
+fn recovery(analysis: &Analysis<'_>, mut line: impl FnMut(&str)) {
     line(
         "\n## How it came back\n\n| | median (95 %) | seen | cut off | never |\n|---|---|---:|---:|---:|",
     );
@@ -84,15 +110,4 @@ pub(super) fn render(analysis: &Analysis<'_>) -> String {
         ));
     }
     line(&format!("\n{}\n", cell(&analysis.ageing_words())));
-    line("## What was not tried\n");
-    for sentence in words::not_tried(analysis) {
-        line(&format!("- {}", cell(&sentence)));
-    }
-    line(&format!(
-        "\n`{}` (seed {}, {})",
-        cell(&record.repeat),
-        record.identity.seed,
-        duration(record.trials.iter().map(|trial| trial.took_us).sum())
-    ));
-    text
 }

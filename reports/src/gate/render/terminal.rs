@@ -3,7 +3,7 @@
 use super::{alarmed, arms, change, differences, done, share, slowest_pair, split, value, words};
 use crate::format::Page;
 use crate::gate::metric::Class;
-use crate::gate::record::{GateRecord, Outcome, ScenarioGate};
+use crate::gate::record::{GateRecord, MetricResult, Outcome, ScenarioGate};
 use crate::record::Known;
 use crate::show;
 
@@ -48,6 +48,43 @@ fn of_scenario(page: &mut Page, scenario: &ScenarioGate) {
         return;
     }
     let (measured, rest) = split(scenario);
+    metrics(page, &measured);
+    for one in measured {
+        if one.class == Class::Gating || one.outcome == Outcome::Demoted {
+            let line = format!("{}: {}, {}", words(one), one.outcome.words(), one.reason);
+            page.paragraph(2, &line);
+        }
+        if let Some(waiver) = &one.waived {
+            page.paragraph(4, &format!("waived: {waiver}"));
+        }
+    }
+    for one in rest {
+        page.paragraph(2, &format!("{}: not measured, {}", words(one), one.reason));
+    }
+    for violation in &scenario.violations {
+        page.entry("missed", &violation.sentence);
+        if let Some(dir) = violation.seen_in.first() {
+            page.entry("", &format!("seen in {dir}"));
+        }
+    }
+    if alarmed(scenario) {
+        for line in differences(scenario) {
+            page.entry("why", &line);
+        }
+        if let Some(line) = slowest_pair(scenario) {
+            page.entry("look at", &line);
+        }
+    }
+    for spoiled in &scenario.spoiled {
+        page.entry(
+            "run again",
+            &format!("pair {}: {}", spoiled.number, spoiled.why),
+        );
+    }
+}
+
+/// What was measured, a row a metric.
+fn metrics(page: &mut Page, measured: &[&MetricResult]) {
     let rows: Vec<Vec<String>> = measured
         .iter()
         .map(|one| {
@@ -82,37 +119,5 @@ fn of_scenario(page: &mut Page, scenario: &ScenarioGate) {
             "resolves",
         ];
         page.table(&header, &rows);
-    }
-    for one in measured {
-        if one.class == Class::Gating || one.outcome == Outcome::Demoted {
-            let line = format!("{}: {}, {}", words(one), one.outcome.words(), one.reason);
-            page.paragraph(2, &line);
-        }
-        if let Some(waiver) = &one.waived {
-            page.paragraph(4, &format!("waived: {waiver}"));
-        }
-    }
-    for one in rest {
-        page.paragraph(2, &format!("{}: not measured, {}", words(one), one.reason));
-    }
-    for violation in &scenario.violations {
-        page.entry("missed", &violation.sentence);
-        if let Some(dir) = violation.seen_in.first() {
-            page.entry("", &format!("seen in {dir}"));
-        }
-    }
-    if alarmed(scenario) {
-        for line in differences(scenario) {
-            page.entry("why", &line);
-        }
-        if let Some(line) = slowest_pair(scenario) {
-            page.entry("look at", &line);
-        }
-    }
-    for spoiled in &scenario.spoiled {
-        page.entry(
-            "run again",
-            &format!("pair {}: {}", spoiled.number, spoiled.why),
-        );
     }
 }
