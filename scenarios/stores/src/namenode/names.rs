@@ -257,37 +257,14 @@ impl State {
         }
         let (src, dst) = (&request.src, &request.dst);
         self.writable(&format!("rename {src}"))?;
-        let taken =
-            |why: String| Exception::new("org.apache.hadoop.fs.FileAlreadyExistsException", why);
         let from = self.tree.at(src).ok_or_else(|| {
             Exception::new(
                 "java.io.FileNotFoundException",
                 format!("rename source {src} is not found."),
             )
         })?;
-        let (id, is_file) = (from.id, from.file().is_some());
-        let mut over = None;
-        if let Some(there) = self.tree.at(dst) {
-            if there.id == id {
-                return Err(taken(format!(
-                    "The source {src} and destination {dst} are the same"
-                )));
-            }
-            if there.file().is_some() != is_file {
-                return Err(Exception::io(format!(
-                    "Source {src} and destination {dst} must both be files or both be directories"
-                )));
-            }
-            if !request.overwrite_dest {
-                return Err(taken(format!("rename destination {dst} already exists")));
-            }
-            if there.entries().is_some_and(|entries| !entries.is_empty()) {
-                return Err(Exception::io(format!(
-                    "rename destination directory is not empty: {dst}"
-                )));
-            }
-            over = Some(there.id);
-        }
+        let id = from.id;
+        let over = self.replaced(from, request)?;
         let (parent, name) = self.split(dst)?;
         let missing = || {
             Exception::new(
@@ -317,6 +294,35 @@ impl State {
         };
         self.commit(edit);
         Ok(())
+    }
+
+    /// What the rename of `from` replaces, if something is there that may be replaced.
+    fn replaced(&self, from: &Inode, request: &Rename2Request) -> Result<Option<u64>, Exception> {
+        let (src, dst) = (&request.src, &request.dst);
+        let Some(there) = self.tree.at(dst) else {
+            return Ok(None);
+        };
+        let taken =
+            |why: String| Exception::new("org.apache.hadoop.fs.FileAlreadyExistsException", why);
+        if there.id == from.id {
+            return Err(taken(format!(
+                "The source {src} and destination {dst} are the same"
+            )));
+        }
+        if there.file().is_some() != from.file().is_some() {
+            return Err(Exception::io(format!(
+                "Source {src} and destination {dst} must both be files or both be directories"
+            )));
+        }
+        if !request.overwrite_dest {
+            return Err(taken(format!("rename destination {dst} already exists")));
+        }
+        if there.entries().is_some_and(|entries| !entries.is_empty()) {
+            return Err(Exception::io(format!(
+                "rename destination directory is not empty: {dst}"
+            )));
+        }
+        Ok(Some(there.id))
     }
 
     /// Changes attributes of what is at a path.

@@ -106,15 +106,19 @@ impl Cluster {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn spawn(&self, name: &str, words: &[String]) -> Child {
-        let log = File::options()
+    /// The log that all processes of this name append to.
+    fn log_file(&self, name: &str) -> File {
+        File::options()
             .create(true)
             .append(true)
             .open(self.path(&format!("{name}.log")))
-            .unwrap();
+            .unwrap()
+    }
+
+    fn spawn(&self, name: &str, words: &[String]) -> Child {
         store_command(words)
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(self.log_file(name))
             .spawn()
             .unwrap()
     }
@@ -238,22 +242,10 @@ impl Cluster {
 
     /// An agent of Apache Flume, which runs `a1` of `flume.conf` in a directory.
     pub(crate) fn flume(&self, jars: &Path, conf: &Path) -> Process {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("java.log"))
-            .unwrap();
+        let log = self.log_file("java");
         let log4j2 = "<Configuration><Appenders><Console name=\"c\" target=\"SYSTEM_ERR\"><PatternLayout pattern=\"%d %p %c{1} %m%n\"/></Console></Appenders><Loggers><Root level=\"info\"><AppenderRef ref=\"c\"/></Root></Loggers></Configuration>";
         fs::write(conf.join("log4j2.xml"), log4j2).unwrap();
-        let child = Command::new("java")
-            .args([
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Xmx256m",
-                "-Djava.net.preferIPv4Stack=true",
-                "-cp",
-            ])
-            .arg(format!("{}:{}/*", conf.display(), jars.display()))
+        let child = java_command(conf, jars)
             .args([
                 "org.apache.flume.node.Application",
                 "-n",
@@ -366,6 +358,21 @@ impl Done {
     }
 }
 
+/// A JVM that starts fast and stays small, with a configuration and jars to run.
+fn java_command(conf: &Path, jars: &Path) -> Command {
+    let mut command = Command::new("java");
+    command
+        .args([
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Xmx256m",
+            "-Djava.net.preferIPv4Stack=true",
+            "-cp",
+        ])
+        .arg(format!("{}:{}/*", conf.display(), jars.display()));
+    command
+}
+
 /// A JVM with Hadoop's clients.
 pub(crate) struct Java {
     child: Child,
@@ -386,25 +393,12 @@ impl Java {
         fs::write(conf.join("hdfs-site.xml"), xml(&[&standard, site].concat())).unwrap();
         let log4j = "log4j.rootLogger=WARN,stderr\nlog4j.appender.stderr=org.apache.log4j.ConsoleAppender\nlog4j.appender.stderr.target=System.err\nlog4j.appender.stderr.layout=org.apache.log4j.SimpleLayout\n";
         fs::write(conf.join("log4j.properties"), log4j).unwrap();
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(cluster.dir.path().join("java.log"))
-            .unwrap();
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/Driver.java");
-        let mut child = Command::new("java")
-            .args([
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Xmx256m",
-                "-Djava.net.preferIPv4Stack=true",
-                "-cp",
-            ])
-            .arg(format!("{}:{}/*", conf.display(), jars.display()))
+        let mut child = java_command(&conf, jars)
             .arg(driver)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(cluster.log_file("java"))
             .spawn()
             .expect("a JDK is needed for these tests");
         Self {
