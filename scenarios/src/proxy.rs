@@ -23,6 +23,7 @@
 //! a real partition `connect` itself would hang; and a one-way cut leaves the acknowledgements of
 //! the other way intact, where real TCP would stall both sooner or later.
 
+mod connection;
 pub mod evidence;
 pub mod owner;
 #[cfg(test)]
@@ -406,7 +407,7 @@ async fn accept(
             proxy.book.enter(&conn);
             let rules = shared.rules.subscribe();
             drop(shared);
-            pump::serve(proxy, conn, client, rules).await;
+            connection::serve(proxy, conn, client, rules).await;
         });
     }
 }
