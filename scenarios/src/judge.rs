@@ -21,15 +21,16 @@ use flume_bench_loadgen::journal::Tail;
 use flume_bench_loadgen::latency::{Latency as Histogram, Measure};
 use flume_bench_loadgen::ledger::{Owing, Totals};
 use flume_bench_reports::record::{
-    self, Artefact, Bytes, Counts, Indicators, Known, Latencies, Latency, LatencySet, NO_ANSWERS,
-    NamedSet, OwedRule, Ratio, RunRecord, SeriesFile, SystemLoad, UnpublishedCount, Window,
+    self, Artefact, Bytes, Checker, Counts, Indicators, Known, Latencies, Latency, LatencySet,
+    NO_ANSWERS, NamedSet, OwedRule, Ratio, RunRecord, SeriesFile, SystemLoad, UnpublishedCount,
+    Window,
 };
 use flume_bench_reports::series::Table;
 use flume_bench_reports::show;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 
 use crate::checker::{self, Evidence, Histograms};
-use crate::runner::history::{self, Entry, Line};
+use crate::runner::history::{self, Entry};
 use crate::runner::schedule_of;
 use crate::scenario::Scenario;
 pub use facts::{Facts, gather, host};
@@ -153,11 +154,72 @@ struct Assembly<'a> {
     phases: Vec<Window>,
 }
 
+/// What a run comes to.
+struct Conclusion {
+    verdict: Verdict,
+    reasons: Vec<String>,
+    exit_code: ExitCode,
+    interrupted: bool,
+}
+
 impl Assembly<'_> {
     fn record(self) -> Result<RunRecord, String> {
         let checkers = checker::check_all(self.evidence);
         let objectives = checker::judge_objectives(self.evidence);
-        let verdict = Verdict::merge_all(checkers.iter().map(|checker| checker.verdict));
+        let conclusion = self.conclusion(&checkers);
+        let totals = self.evidence.totals;
+        let counts = self.counts(&totals);
+        let bytes = self.bytes(&totals);
+        let table = Table::read(&self.root.join("series.csv"));
+        let system_load = self.system_load(table.as_ref().ok(), &totals);
+        let indicators = Indicators::from_counts(&counts, &bytes, &self.wall(), system_load);
+        let series = self.series(table.ok())?;
+        let environment = self.facts.environment(self.scenario, self.evidence.history);
+        let journal = self.root.join("journal.bin");
+        let ledger = &self.replayed.ledger;
+        let mut load = self.facts.load(self.scenario);
+        load.planned = totals.planned;
+        Ok(RunRecord {
+            verdict: conclusion.verdict,
+            reasons: conclusion.reasons,
+            exit_code: conclusion.exit_code,
+            interrupted: conclusion.interrupted,
+            repeat: self.facts.repeat.clone(),
+            identity: environment.identity,
+            host: environment.host,
+            sut: environment.sut,
+            store: environment.store,
+            load,
+            counts,
+            bytes,
+            indicators,
+            costs: costs::costs(self.evidence.history),
+            drain_flow: flow::flow(self.evidence.history, &self.evidence.strikes),
+            latencies: self.latencies(),
+            faults: findings::faults(self.evidence),
+            blind_windows: self.blind_windows(),
+            losses: findings::losses(&journal, self.evidence, ledger, &self.phases),
+            unpublished: findings::unpublished(
+                &journal,
+                self.evidence,
+                ledger,
+                self.samples,
+                caught_limits(self.scenario)[Measure::PublishedResponse as usize],
+            ),
+            duplicates: findings::duplicates(&journal, self.evidence, ledger),
+            anomalies: findings::anomalies(ledger, self.samples),
+            checkers,
+            objectives,
+            warnings: findings::warnings(self.scenario, self.evidence),
+            series,
+            artefacts: artefacts(self.root),
+            phases: self.phases,
+            ..RunRecord::default()
+        })
+    }
+
+    /// What the checkers, and the way the run ended, come to.
+    fn conclusion(&self, checkers: &[Checker]) -> Conclusion {
         let interrupted = self
             .find(|entry| matches!(entry, Entry::Interrupted { .. }).then_some(()))
             .is_some();
@@ -185,78 +247,34 @@ impl Assembly<'_> {
                 evidence.strikes.len(),
             ));
         }
-        let mut holding = vec![verdict.exit_code()];
+        let judged = Verdict::merge_all(checkers.iter().map(|checker| checker.verdict));
+        let mut holding = vec![judged.exit_code()];
         holding.extend(failed.map(|_| ExitCode::HarnessFailed));
         holding.extend(interrupted.then_some(ExitCode::Inconclusive));
         let exit_code = ExitCode::decide(holding);
-        let totals = self.evidence.totals;
-        let counts = self.counts(&totals);
-        let bytes = self.bytes(&totals);
-        let table = Table::read(&self.root.join("series.csv"));
-        let system_load = self.system_load(table.as_ref().ok(), &totals);
-        let indicators = Indicators::from_counts(&counts, &bytes, &self.wall(), system_load);
-        let series = self.series(table.ok())?;
-        let environment = self
-            .facts
-            .environment(self.root, self.scenario, &self.lines());
-        let journal = self.root.join("journal.bin");
-        let mut load = self.facts.load(self.scenario);
-        load.planned = totals.planned;
-        Ok(RunRecord {
-            verdict: if exit_code == ExitCode::Pass {
-                Verdict::Pass
-            } else if exit_code == ExitCode::Missed {
-                Verdict::Fail
-            } else {
-                Verdict::Inconclusive
+        Conclusion {
+            verdict: match exit_code {
+                ExitCode::Pass => Verdict::Pass,
+                ExitCode::Missed => Verdict::Fail,
+                _ => Verdict::Inconclusive,
             },
             reasons,
             exit_code,
             interrupted,
-            repeat: self.facts.repeat.clone(),
-            identity: environment.identity,
-            host: environment.host,
-            sut: environment.sut,
-            store: environment.store,
-            load,
-            counts,
-            bytes,
-            indicators,
-            costs: costs::costs(self.evidence.history),
-            drain_flow: flow::flow(self.evidence.history, &self.evidence.strikes),
-            latencies: self.latencies(),
-            faults: findings::faults(self.evidence),
-            blind_windows: checker::unexplained_blindness(self.evidence)
-                .map(|(from, to, why)| {
-                    Window::new(
-                        format!("the store ({why})"),
-                        (*from).max(0) as u64,
-                        (*to).max(0) as u64,
-                    )
-                })
-                .collect(),
-            losses: findings::losses(&journal, self.evidence, &self.replayed.ledger, &self.phases),
-            unpublished: findings::unpublished(
-                &journal,
-                self.evidence,
-                &self.replayed.ledger,
-                self.samples,
-                caught_limits(self.scenario)[Measure::PublishedResponse as usize],
-            ),
-            duplicates: findings::duplicates(&journal, self.evidence, &self.replayed.ledger),
-            anomalies: findings::anomalies(&self.replayed.ledger, self.samples),
-            checkers,
-            objectives,
-            warnings: findings::warnings(self.scenario, self.evidence),
-            series,
-            artefacts: artefacts(self.root),
-            phases: self.phases,
-            ..RunRecord::default()
-        })
+        }
     }
 
-    fn lines(&self) -> Vec<Line> {
-        self.evidence.history.to_vec()
+    /// When the store could not be read although no fault kept it from that.
+    fn blind_windows(&self) -> Vec<Window> {
+        checker::unexplained_blindness(self.evidence)
+            .map(|(from, to, why)| {
+                Window::new(
+                    format!("the store ({why})"),
+                    (*from).max(0) as u64,
+                    (*to).max(0) as u64,
+                )
+            })
+            .collect()
     }
 
     fn find<T>(&self, look: impl Fn(&Entry) -> Option<T>) -> Option<T> {

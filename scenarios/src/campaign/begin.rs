@@ -68,18 +68,7 @@ pub(super) fn begin(
     say: Say<'_>,
 ) -> Result<(PathBuf, CampaignRecord), Vec<Problem>> {
     let started = jiff::Timestamp::now();
-    let mut hash = Sha256::new();
-    hash.update(scenario.seed.to_le_bytes());
-    hash.update(started.to_string());
-    let id = format!(
-        "{}-campaign-{}-{}",
-        started.strftime("%Y%m%d-%H%M%S"),
-        scenario.name,
-        hash.finalize()[..4]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    );
+    let id = id_of(scenario, started);
     let dir = options.runs.join(&id);
     let not_made = |error: std::io::Error| {
         vec![Problem::of_machine(
@@ -96,14 +85,7 @@ pub(super) fn begin(
     let size = match request.wanted {
         Wanted::Trials(trials) => Size::Trials { trials },
         Wanted::Budget(budget) => pilot(scenario, campaign, budget, jobs, &dir, options, say)?,
-        Wanted::UntilUpper(upper) => Size::UntilUpper {
-            upper_ppm: (upper * 1e6).round() as u32,
-            boundaries: least_n::boundaries(upper, LEVEL, request.allow_failures.into())
-                .map_err(|error| vec![Problem::of_machine(error.to_string(), "write \"5 %\"")])?
-                .into_iter()
-                .map(|n| n as u32)
-                .collect(),
-        },
+        Wanted::UntilUpper(upper) => until_upper(upper, request.allow_failures)?,
     };
     let facts = judge::gather(scenario, 0, &options.command_line, &options.tools);
     let record = CampaignRecord {
@@ -136,6 +118,29 @@ pub(super) fn begin(
         )]
     })?;
     Ok((dir, record))
+}
+
+/// The campaign's name: when it began, of what, and four bytes that tell two such apart.
+fn id_of(scenario: &Scenario, started: jiff::Timestamp) -> String {
+    let mut hash = Sha256::new();
+    hash.update(scenario.seed.to_le_bytes());
+    hash.update(started.to_string());
+    format!(
+        "{}-campaign-{}-{}",
+        started.strftime("%Y%m%d-%H%M%S"),
+        scenario.name,
+        hex(&hash.finalize()[..4])
+    )
+}
+
+/// As many trials as the claim needs, for each number of failures that is allowed.
+fn until_upper(upper: f64, allow_failures: u32) -> Result<Size, Vec<Problem>> {
+    let boundaries = least_n::boundaries(upper, LEVEL, allow_failures.into())
+        .map_err(|error| vec![Problem::of_machine(error.to_string(), "write \"5 %\"")])?;
+    Ok(Size::UntilUpper {
+        upper_ppm: (upper * 1e6).round() as u32,
+        boundaries: boundaries.into_iter().map(|n| n as u32).collect(),
+    })
 }
 
 /// Two trials at a time only where each has two cores of its own: otherwise they would slow each

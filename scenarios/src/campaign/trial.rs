@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use flume_bench_reports::campaign::{Counts, Failure, Outcome, Strike, Trial, guarantee_of};
-use flume_bench_reports::record::{Fault, Known, RunRecord, Text64};
+use flume_bench_reports::record::{Checker, Fault, Known, RunRecord, Text64};
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 
 use super::schedule::{Drawn, text_of};
@@ -217,85 +217,86 @@ fn witness(strike: &mut Strike, fault: &Fault, seen: Option<&windows::Seen>) {
 
 /// Everything the run missed, one a class.
 fn failures(root: &Path, record: &RunRecord) -> Vec<Failure> {
-    let counts = &record.counts;
-    let over = |name: &str, count: u64| {
-        record
-            .objectives
-            .iter()
-            .any(|objective| objective.metric == name && objective.verdict == Verdict::Fail)
-            .then_some(count)
-    };
-    let mut failures = Vec::new();
-    for checker in &record.checkers {
-        if checker.verdict != Verdict::Fail {
-            continue;
-        }
-        let mut miss = |class: &str, events: u64, sentence: &str| {
-            failures.push(Failure {
-                class: class.to_owned(),
-                guarantee: guarantee_of(class).to_owned(),
-                events,
-                sentence: sentence.to_owned(),
-                places: Vec::new(),
-            });
-        };
-        match checker.name.as_str() {
-            "conservation" => miss("lost", counts.lost, &checker.reason),
-            "publication" => miss("unpublished", counts.unpublished, &checker.reason),
-            // Without an objective that is recorded as missed, it is what was never sent.
-            "kept_up" => match over("refused", counts.refused.value().copied().unwrap_or(0)) {
-                Some(refused) if over("unsent", 0).is_none() => {
-                    miss("refused", refused, &checker.reason)
-                }
-                _ => miss("unsent", counts.unsent, &checker.reason),
-            },
-            "duplicates" => miss("duplicated", counts.duplicated, &checker.reason),
-            "order" => miss("reordered", counts.reordered, &checker.reason),
-            "corruption" => {
-                let all = [
-                    ("corrupted", counts.corrupted),
-                    ("malformed", counts.malformed),
-                    ("unexpected", counts.unexpected),
-                ];
-                let judged: Vec<_> = all
-                    .into_iter()
-                    .filter_map(|(name, count)| Some((name, over(name, count)?)))
-                    .collect();
-                // Where no objective is recorded as missed, those that are there at all are meant.
-                let meant = if judged.is_empty() {
-                    all.into_iter().filter(|(_, count)| *count > 0).collect()
-                } else {
-                    judged
-                };
-                for (name, count) in meant {
-                    miss(name, count, &checker.reason);
-                }
-            }
-            "objectives" => {
-                for objective in &record.objectives {
-                    if objective.verdict == Verdict::Fail
-                        && !COUNTED.contains(&objective.metric.as_str())
-                    {
-                        let reason = objective.reason.clone().unwrap_or_default();
-                        miss(
-                            &objective.metric,
-                            0,
-                            if reason.is_empty() {
-                                &checker.reason
-                            } else {
-                                &reason
-                            },
-                        );
-                    }
-                }
-            }
-            other => miss(other, 0, &checker.reason),
-        }
-    }
+    let mut failures: Vec<Failure> = record
+        .checkers
+        .iter()
+        .filter(|checker| checker.verdict == Verdict::Fail)
+        .flat_map(|checker| missed(record, checker))
+        .map(|(class, events, sentence)| Failure {
+            class: class.to_owned(),
+            guarantee: guarantee_of(class).to_owned(),
+            events,
+            sentence: sentence.to_owned(),
+            places: Vec::new(),
+        })
+        .collect();
     if let Some(lost) = failures.iter_mut().find(|failure| failure.class == "lost") {
         lost.places = place::losses(root, record);
     }
     failures
+}
+
+/// A class that was missed, its events, and a sentence.
+type Miss<'r> = (&'r str, u64, &'r str);
+
+/// What a checker that fails has missed.
+fn missed<'r>(record: &'r RunRecord, checker: &'r Checker) -> Vec<Miss<'r>> {
+    let counts = &record.counts;
+    let reason = checker.reason.as_str();
+    let one = |class: &'r str, events: u64| vec![(class, events, reason)];
+    match checker.name.as_str() {
+        "conservation" => one("lost", counts.lost),
+        "publication" => one("unpublished", counts.unpublished),
+        // Without an objective that is recorded as missed, it is what was never sent.
+        "kept_up" if is_missed(record, "refused") && !is_missed(record, "unsent") => {
+            one("refused", counts.refused.value().copied().unwrap_or(0))
+        }
+        "kept_up" => one("unsent", counts.unsent),
+        "duplicates" => one("duplicated", counts.duplicated),
+        "order" => one("reordered", counts.reordered),
+        "corruption" => not_intact(record)
+            .into_iter()
+            .map(|(class, events)| (class, events, reason))
+            .collect(),
+        "objectives" => record
+            .objectives
+            .iter()
+            .filter(|one| one.verdict == Verdict::Fail && !COUNTED.contains(&one.metric.as_str()))
+            .map(|one| {
+                let own = one.reason.as_deref().filter(|own| !own.is_empty());
+                (one.metric.as_str(), 0, own.unwrap_or(reason))
+            })
+            .collect(),
+        other => one(other, 0),
+    }
+}
+
+/// The classes of what is not as it was sent, with their events: those of which an objective is
+/// recorded as missed, or else those that are there at all.
+fn not_intact(record: &RunRecord) -> Vec<(&'static str, u64)> {
+    let counts = &record.counts;
+    let all = [
+        ("corrupted", counts.corrupted),
+        ("malformed", counts.malformed),
+        ("unexpected", counts.unexpected),
+    ];
+    let judged: Vec<_> = all
+        .into_iter()
+        .filter(|(class, _)| is_missed(record, class))
+        .collect();
+    if judged.is_empty() {
+        all.into_iter().filter(|(_, events)| *events > 0).collect()
+    } else {
+        judged
+    }
+}
+
+/// Whether an objective on this metric is recorded as missed.
+fn is_missed(record: &RunRecord, metric: &str) -> bool {
+    record
+        .objectives
+        .iter()
+        .any(|objective| objective.metric == metric && objective.verdict == Verdict::Fail)
 }
 
 /// Metrics that have a checker of their own.
@@ -319,7 +320,7 @@ pub fn unfinished(strike: &mut Strike) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flume_bench_reports::record::{Checker, Objective, Witness};
+    use flume_bench_reports::record::{Objective, Witness};
 
     fn strike(kind: &str, target: &str) -> Strike {
         Strike {

@@ -94,12 +94,36 @@ impl Facts {
         std::fs::write(root.join(FILE), serde_json::to_vec_pretty(self)?)
     }
 
-    pub(super) fn environment(
-        &self,
-        _root: &Path,
-        scenario: &Scenario,
-        lines: &[Line],
-    ) -> Environment {
+    pub(super) fn environment(&self, scenario: &Scenario, lines: &[Line]) -> Environment {
+        let server = lines.iter().find_map(|line| match &line.entry {
+            Entry::Store { version } => Some(version.clone()),
+            _ => None,
+        });
+        let config = self
+            .files
+            .iter()
+            .find(|file| file.role == "configuration")
+            .cloned();
+        Environment {
+            identity: self.identity(scenario, lines),
+            host: self.host.clone(),
+            sut: Sut {
+                driver: scenario.sut.driver.name().into(),
+                name: scenario.sut.agent.clone(),
+                version: known(self.sut_version.clone(), "it does not say"),
+                config: config.map_or_else(|| Known::unknown("it has none"), Known::Value),
+                quiet_us: scenario.sut.driver.quiet().as_micros() as u64,
+            },
+            store: Store {
+                kind: scenario.store.kind().into(),
+                provider: scenario.store.provider().into(),
+                server_version: known(server.flatten(), "it has none, or did not say"),
+            },
+        }
+    }
+
+    /// Which run it is, of what, made with what, and when.
+    fn identity(&self, scenario: &Scenario, lines: &[Line]) -> Identity {
         let walls: Vec<&String> = lines
             .iter()
             .filter_map(|line| match &line.entry {
@@ -115,56 +139,32 @@ impl Facts {
             name: name.into(),
             version: known(version, "it does not say"),
         });
-        let server = lines.iter().find_map(|line| match &line.entry {
-            Entry::Store { version } => Some(version.clone()),
-            _ => None,
-        });
-        let config = self
-            .files
-            .iter()
-            .find(|file| file.role == "configuration")
-            .cloned();
-        Environment {
-            identity: Identity {
-                run: self.run,
-                scenario: if self.scenario.is_empty() {
-                    scenario.name.clone()
-                } else {
-                    self.scenario.clone()
-                },
-                description: self.description.clone(),
-                files: self.files.clone(),
-                seed: Text64(scenario.seed),
-                command_line: self.command_line.clone(),
-                commit: known(
-                    option_env!("FLUME_BENCH_COMMIT").map(str::to_owned),
-                    "built outside of a git repository",
-                ),
-                versions: versions.collect(),
-                started: walls
-                    .first()
-                    .map(|clock| (*clock).clone())
-                    .unwrap_or_default(),
-                ended: known(
-                    (walls.len() > 1)
-                        .then(|| walls.last().map(|clock| (*clock).clone()))
-                        .flatten(),
-                    "the run was killed",
-                ),
+        Identity {
+            run: self.run,
+            scenario: if self.scenario.is_empty() {
+                scenario.name.clone()
+            } else {
+                self.scenario.clone()
             },
-            host: self.host.clone(),
-            sut: Sut {
-                driver: scenario.sut.driver.name().into(),
-                name: scenario.sut.agent.clone(),
-                version: known(self.sut_version.clone(), "it does not say"),
-                config: config.map_or_else(|| Known::unknown("it has none"), Known::Value),
-                quiet_us: scenario.sut.driver.quiet().as_micros() as u64,
-            },
-            store: Store {
-                kind: scenario.store.kind().into(),
-                provider: scenario.store.provider().into(),
-                server_version: known(server.flatten(), "it has none, or did not say"),
-            },
+            description: self.description.clone(),
+            files: self.files.clone(),
+            seed: Text64(scenario.seed),
+            command_line: self.command_line.clone(),
+            commit: known(
+                option_env!("FLUME_BENCH_COMMIT").map(str::to_owned),
+                "built outside of a git repository",
+            ),
+            versions: versions.collect(),
+            started: walls
+                .first()
+                .map(|clock| (*clock).clone())
+                .unwrap_or_default(),
+            ended: known(
+                (walls.len() > 1)
+                    .then(|| walls.last().map(|clock| (*clock).clone()))
+                    .flatten(),
+                "the run was killed",
+            ),
         }
     }
 

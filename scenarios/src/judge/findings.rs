@@ -455,35 +455,42 @@ pub(super) fn warnings(scenario: &Scenario, evidence: &Evidence<'_>) -> Vec<Warn
         );
     }
     for line in evidence.history {
-        match &line.entry {
-            Entry::Lease {
-                path,
-                error: Some(error),
-                ..
-            } => warn(
-                "lease_not_recovered",
-                format!("the lease of {path} could not be recovered: {error}"),
-                "what the file holds beyond its last closed block was not read",
-            ),
-            Entry::FinalScan {
-                error: Some(error),
-                number,
-            } => warn(
-                "scan_incomplete",
-                format!("scan {number} of the store is not complete: {error}"),
-                "look into the store's log",
-            ),
-            Entry::Drained {
-                outcome: Drain::Deadline | Drain::StillMoving,
-                missing,
-                ..
-            } => warn(
-                "drain_deadline",
-                format!("the drain hit its deadline with {missing} events still owed"),
-                "give a longer drain_deadline in [phases]",
-            ),
-            _ => {}
+        if let Some((code, message, remedy)) = caveat(&line.entry) {
+            warn(code, message, remedy);
         }
     }
     warnings
+}
+
+/// What a line of the history shows to be incomplete: a code, a message, a remedy.
+fn caveat(entry: &Entry) -> Option<(&'static str, String, &'static str)> {
+    Some(match entry {
+        Entry::Lease {
+            path,
+            error: Some(error),
+            ..
+        } => (
+            "lease_not_recovered",
+            format!("the lease of {path} could not be recovered: {error}"),
+            "what the file holds beyond its last closed block was not read",
+        ),
+        Entry::FinalScan {
+            error: Some(error),
+            number,
+        } => (
+            "scan_incomplete",
+            format!("scan {number} of the store is not complete: {error}"),
+            "look into the store's log",
+        ),
+        Entry::Drained {
+            outcome: Drain::Deadline | Drain::StillMoving,
+            missing,
+            ..
+        } => (
+            "drain_deadline",
+            format!("the drain hit its deadline with {missing} events still owed"),
+            "give a longer drain_deadline in [phases]",
+        ),
+        _ => return None,
+    })
 }
