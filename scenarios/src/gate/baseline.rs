@@ -59,24 +59,7 @@ pub fn save(
     let one = |problem| vec![problem];
     let found =
         record::read(&path).map_err(|error| one(Problem::at(&path, 0, error.to_string())))?;
-    let bad = [
-        ExitCode::HarnessFailed,
-        ExitCode::Missed,
-        ExitCode::Regression,
-    ];
-    if arm == 1 && bad.contains(&found.exit_code) {
-        return Err(one(Problem::at(
-            &path,
-            0,
-            format!(
-                "the candidate of this gate did not pass: {}",
-                found.reasons.join(" ")
-            ),
-        )
-        .remedy(
-            "a baseline is what others are held to: save the arm `baseline`, or fix the candidate",
-        )));
-    }
+    refuse_what_missed(&found, arm, &path).map_err(one)?;
     let mut changed = Vec::new();
     for scenario in &found.scenarios {
         let at = file(store, branch, &found.host_kind, &scenario.sha256).map_err(one)?;
@@ -92,21 +75,7 @@ pub fn save(
             },
         };
         let new = entry(&found, scenario, arm, &path).map_err(one)?;
-        if baseline.entries.iter().any(|old| old.same_gate(&new)) {
-            return Err(one(Problem::at(
-                &path,
-                0,
-                format!(
-                    "this gate is already in the baseline of {branch} for {}, and the same figures \
-                     twice would show a host that never drifts",
-                    scenario.name
-                ),
-            )
-            .remedy("run another gate of the build, and save that one")));
-        }
-        baseline.entries.push(new);
-        let surplus = baseline.entries.len().saturating_sub(KEPT);
-        baseline.entries.drain(..surplus);
+        add(&mut baseline, new, &path).map_err(one)?;
         changed.push((at, baseline));
     }
     // Nothing is written before everything is known to be sound.
@@ -116,6 +85,49 @@ pub fn save(
         written.push(at);
     }
     Ok(written)
+}
+
+/// A candidate is no baseline unless it passed.
+fn refuse_what_missed(gate: &GateRecord, arm: usize, path: &Path) -> Result<(), Problem> {
+    let bad = [
+        ExitCode::HarnessFailed,
+        ExitCode::Missed,
+        ExitCode::Regression,
+    ];
+    if arm == 1 && bad.contains(&gate.exit_code) {
+        return Err(Problem::at(
+            path,
+            0,
+            format!(
+                "the candidate of this gate did not pass: {}",
+                gate.reasons.join(" ")
+            ),
+        )
+        .remedy(
+            "a baseline is what others are held to: save the arm `baseline`, or fix the candidate",
+        ));
+    }
+    Ok(())
+}
+
+/// Adds an entry, unless it is of a gate that the baseline has already; the oldest ones go.
+fn add(baseline: &mut Baseline, new: Stored, gate: &Path) -> Result<(), Problem> {
+    if baseline.entries.iter().any(|old| old.same_gate(&new)) {
+        return Err(Problem::at(
+            gate,
+            0,
+            format!(
+                "this gate is already in the baseline of {} for {}, and the same figures \
+                 twice would show a host that never drifts",
+                baseline.branch, baseline.scenario
+            ),
+        )
+        .remedy("run another gate of the build, and save that one"));
+    }
+    baseline.entries.push(new);
+    let surplus = baseline.entries.len().saturating_sub(KEPT);
+    baseline.entries.drain(..surplus);
+    Ok(())
 }
 
 fn entry(

@@ -63,65 +63,7 @@ fn both_overloaded(found: &mut Violation, with_faults: bool) {
 }
 
 fn violation(what: &str, baseline: &[&Miss], candidate: &[&Miss], runs: [u64; 2]) -> Violation {
-    let counts = |misses: &[&Miss], runs: u64| match is_hard(what) {
-        true => !misses.is_empty(),
-        false => misses.len() as u64 * 2 > runs,
-    };
-    let (old, new) = (counts(baseline, runs[0]), counts(candidate, runs[1]));
-    let seen = |misses: &[&Miss]| {
-        misses
-            .first()
-            .map_or_else(String::new, |miss| format!(" ({})", miss.why))
-    };
-    let of_runs = |misses: &[&Miss], runs: u64| format!("{} of {runs} runs", misses.len());
-    let in_baseline = of_runs(baseline, runs[0]);
-    let in_candidate = of_runs(candidate, runs[1]);
-    let (exit_code, sentence) = match (old, new) {
-        (false, true) if !is_hard(what) && !told_apart(baseline, candidate, runs) => (
-            ExitCode::Inconclusive,
-            format!(
-                "{what}: the candidate missed it in {}{}, the baseline in {}, and so few runs do not \
-                 tell the two apart.",
-                in_candidate,
-                seen(candidate),
-                in_baseline
-            ),
-        ),
-        (false, true) => (
-            ExitCode::Regression,
-            format!(
-                "{what}: the candidate missed it in {}{}, the baseline in {}.",
-                in_candidate,
-                seen(candidate),
-                in_baseline
-            ),
-        ),
-        (true, true) => (
-            ExitCode::Missed,
-            format!(
-                "{what}: both arms missed it, the candidate in {}{}, the baseline in {}.",
-                in_candidate,
-                seen(candidate),
-                in_baseline
-            ),
-        ),
-        (true, false) => (
-            ExitCode::Pass,
-            format!(
-                "{what}: only the baseline missed it, in {}{}.",
-                in_baseline,
-                seen(baseline)
-            ),
-        ),
-        (false, false) => (
-            ExitCode::Pass,
-            format!(
-                "{what}: missed in {} of the candidate and {} of the baseline: not in most of \
-                 either's runs.",
-                in_candidate, in_baseline
-            ),
-        ),
-    };
+    let (exit_code, sentence) = weigh(what, baseline, candidate, runs);
     let mut seen_in: Vec<String> = candidate
         .iter()
         .chain(baseline)
@@ -136,6 +78,62 @@ fn violation(what: &str, baseline: &[&Miss], candidate: &[&Miss], runs: [u64; 2]
         sentence,
         exit_code,
         seen_in,
+    }
+}
+
+/// What the misses of both arms mean. Some count at once, the others where most runs have them.
+fn weigh(
+    what: &str,
+    baseline: &[&Miss],
+    candidate: &[&Miss],
+    runs: [u64; 2],
+) -> (ExitCode, String) {
+    let counts = |misses: &[&Miss], runs: u64| match is_hard(what) {
+        true => !misses.is_empty(),
+        false => misses.len() as u64 * 2 > runs,
+    };
+    let (old, new) = (counts(baseline, runs[0]), counts(candidate, runs[1]));
+    let seen = |misses: &[&Miss]| {
+        misses
+            .first()
+            .map_or_else(String::new, |miss| format!(" ({})", miss.why))
+    };
+    let of_runs = |misses: &[&Miss], runs: u64| format!("{} of {runs} runs", misses.len());
+    let in_baseline = of_runs(baseline, runs[0]);
+    let in_candidate = of_runs(candidate, runs[1]);
+    let in_both = format!(
+        "{in_candidate}{}, the baseline in {in_baseline}",
+        seen(candidate)
+    );
+    match (old, new) {
+        (false, true) if !is_hard(what) && !told_apart(baseline, candidate, runs) => (
+            ExitCode::Inconclusive,
+            format!(
+                "{what}: the candidate missed it in {in_both}, and so few runs do not tell the two apart."
+            ),
+        ),
+        (false, true) => (
+            ExitCode::Regression,
+            format!("{what}: the candidate missed it in {in_both}."),
+        ),
+        (true, true) => (
+            ExitCode::Missed,
+            format!("{what}: both arms missed it, the candidate in {in_both}."),
+        ),
+        (true, false) => (
+            ExitCode::Pass,
+            format!(
+                "{what}: only the baseline missed it, in {in_baseline}{}.",
+                seen(baseline)
+            ),
+        ),
+        (false, false) => (
+            ExitCode::Pass,
+            format!(
+                "{what}: missed in {in_candidate} of the candidate and {in_baseline} of the baseline: \
+                 not in most of either's runs."
+            ),
+        ),
     }
 }
 
