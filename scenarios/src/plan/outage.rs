@@ -71,6 +71,15 @@ struct Fit {
     disk_bytes: Known<u64>,
 }
 
+/// What happens to the store in the test.
+struct Disturbance {
+    what: String,
+    /// Events a second that still get through.
+    through: f64,
+    partial: bool,
+    fault: toml::Table,
+}
+
 impl Outages<'_> {
     /// Does both runs and puts the sizing together.
     pub(super) fn measure(&self) -> Result<Sizing, Without> {
@@ -176,43 +185,15 @@ impl Outages<'_> {
 
     fn test(&self, channel: &Channel, fit: &Fit) -> Result<Residual, Without> {
         let rate = (fit.fitted.rate_per_s as f64 * TEST_SHARE).round();
-        let link = self
-            .base
-            .store
-            .links()
-            .into_iter()
-            .find(|link| link == "agent->datanode1");
-        let partial = link.zip(fit.wire_bytes.filter(|bytes| *bytes > 0.0));
-        let through = if partial.is_some() {
-            rate * THROUGH
-        } else {
-            0.0
-        };
+        let lasts = Duration::from_secs_f64(FULL_AFTER_S * 1.4);
+        let Disturbance {
+            what,
+            through,
+            partial,
+            fault,
+        } = self.disturbance(fit, rate, lasts);
         let net = fit.model.fill_ppm as f64 / 1e6 * rate - through;
         let capacity = (net * FULL_AFTER_S / LEVEL).round().max(1_000.0) as u64;
-        let lasts = Duration::from_secs_f64(FULL_AFTER_S * 1.4);
-        let (what, fault) = match &partial {
-            Some((link, bytes)) => {
-                let bandwidth = (through * bytes).round() as u64;
-                let set = format!("{bandwidth} B/s");
-                let words = [
-                    ("kind", "slow_link"),
-                    ("link", link.as_str()),
-                    ("bandwidth", set.as_str()),
-                    ("direction", "up"),
-                ];
-                let what = format!(
-                    "a partial outage: {link} let {} a second through",
-                    show::bytes(bandwidth)
-                );
-                (what, fault(&words, Duration::from_secs(3), lasts))
-            }
-            None => {
-                let words = [("kind", "outage"), ("target", "store"), ("how", "kill")];
-                let what = "a shorter outage of the whole store".to_owned();
-                (what, fault(&words, Duration::from_secs(3), lasts))
-            }
-        };
         let config = self
             .small_channel(channel, capacity)
             .map_err(Without::Reason)?;
@@ -233,7 +214,7 @@ impl Outages<'_> {
         }
         let residual = Residual {
             what,
-            partial: partial.is_some(),
+            partial,
             rate_per_s: rate as u64,
             through_per_s: through.round() as u64,
             level_events: wanted.round() as u64,
@@ -255,6 +236,45 @@ impl Outages<'_> {
             measured.map_or("never".to_owned(), |seconds| format!("{seconds:.2} s"))
         ));
         Ok(residual)
+    }
+
+    /// A partial outage where the store has a data link and the bytes an event takes on it are known;
+    /// else one of the whole store.
+    fn disturbance(&self, fit: &Fit, rate: f64, lasts: Duration) -> Disturbance {
+        let at = Duration::from_secs(3);
+        let link = self
+            .base
+            .store
+            .links()
+            .into_iter()
+            .find(|link| link == "agent->datanode1");
+        let Some((link, bytes)) = link.zip(fit.wire_bytes.filter(|bytes| *bytes > 0.0)) else {
+            let words = [("kind", "outage"), ("target", "store"), ("how", "kill")];
+            return Disturbance {
+                what: "a shorter outage of the whole store".to_owned(),
+                through: 0.0,
+                partial: false,
+                fault: fault(&words, at, lasts),
+            };
+        };
+        let through = rate * THROUGH;
+        let bandwidth = (through * bytes).round() as u64;
+        let set = format!("{bandwidth} B/s");
+        let words = [
+            ("kind", "slow_link"),
+            ("link", link.as_str()),
+            ("bandwidth", set.as_str()),
+            ("direction", "up"),
+        ];
+        Disturbance {
+            what: format!(
+                "a partial outage: {link} let {} a second through",
+                show::bytes(bandwidth)
+            ),
+            through,
+            partial: true,
+            fault: fault(&words, at, lasts),
+        }
     }
 
     /// A copy of the configuration with a small channel.

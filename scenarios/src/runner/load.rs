@@ -171,6 +171,23 @@ fn watch(
         .map_err(|error| error.to_string())
 }
 
+/// Starts to sample what the system uses, and its own metrics where it has any.
+fn sample(run: &Run<'_>, place: &Place) -> Result<Sampler, String> {
+    let has_metrics = run.scenario.sut.driver.has_metrics();
+    let metrics_port = has_metrics.then_some(place.metrics_port);
+    if let Some(port) = metrics_port {
+        let _ = run.metrics_port.set(port);
+    }
+    let subject = Subject {
+        account: Arc::clone(&run.account),
+        clock: Arc::clone(&run.clock),
+        metrics_port,
+        data: place.data.clone(),
+    };
+    Sampler::start(&run.dir.path("series.csv"), subject, Arc::clone(&run.world))
+        .map_err(|error| error.to_string())
+}
+
 /// Runs warm-up and steady, faults included, until the load has ended.
 ///
 /// `receiver` is what the round of a soak before this one read the store with; a fresh one unless given.
@@ -190,7 +207,7 @@ pub(super) fn run(
             .planned(producer, schedule.planned(producer))
             .map_err(|error| error.to_string())?;
     }
-    // The load begins a moment from now, so that everything is in place when its first batch is due.
+    // A moment from now, so that everything is in place when the first batch is due.
     let t0 = match run.together {
         Some(together) => together.meet(|| run.world.interrupted()),
         None => Instant::now() + Duration::from_millis(50),
@@ -199,22 +216,7 @@ pub(super) fn run(
     run.history().set_t0(t0);
     let observer: Arc<dyn Observer> = Arc::clone(&run.account) as Arc<dyn Observer>;
     let watch = watch(run, store, receiver, &observer)?;
-    let metrics_port = scenario
-        .sut
-        .driver
-        .has_metrics()
-        .then_some(place.metrics_port);
-    if let Some(port) = metrics_port {
-        let _ = run.metrics_port.set(port);
-    }
-    let subject = Subject {
-        account: Arc::clone(&run.account),
-        clock: Arc::clone(&run.clock),
-        metrics_port,
-        data: place.data.clone(),
-    };
-    let sampler = Sampler::start(&run.dir.path("series.csv"), subject, Arc::clone(&run.world))
-        .map_err(|error| error.to_string())?;
+    let sampler = sample(run, place)?;
     let load = GeneratorLoad {
         schedule,
         bodies: generator::Bodies {
@@ -263,29 +265,12 @@ fn follow(
     let steady_at = t0 + phases.warm_up;
     let end_at = steady_at + phases.steady;
     let mut in_steady = phases.warm_up.is_zero();
-    run.history().note_at(
-        t0,
-        Entry::Phase {
-            name: if in_steady { "steady" } else { "warm_up" }.into(),
-        },
-    );
-    run.progress
-        .phase(if in_steady { "steady" } else { "warm_up" });
-    if in_steady {
-        used::note(run, "steady");
-    }
+    enter(run, if in_steady { "steady" } else { "warm_up" }, t0);
     let mut stopped = false;
     while Instant::now() < end_at && !stopped {
         if !in_steady && Instant::now() >= steady_at {
             in_steady = true;
-            run.history().note_at(
-                steady_at,
-                Entry::Phase {
-                    name: "steady".into(),
-                },
-            );
-            run.progress.phase("steady");
-            used::note(run, "steady");
+            enter(run, "steady", steady_at);
         }
         show(run, loaded);
         run.account
@@ -325,6 +310,16 @@ fn follow(
         Some(failure) => Err(format!("the load ended early: {failure}")),
         None if loaded.watch.has_failed() => Err("the receiver's thread ended early".into()),
         None => Ok(()),
+    }
+}
+
+/// Notes that a phase of the load began at `at`, and what the agent has used before `steady`.
+fn enter(run: &Run<'_>, phase: &str, at: Instant) {
+    run.history()
+        .note_at(at, Entry::Phase { name: phase.into() });
+    run.progress.phase(phase);
+    if phase == "steady" {
+        used::note(run, phase);
     }
 }
 
