@@ -58,6 +58,17 @@ pub fn compact(value: f64) -> String {
     }
 }
 
+/// An instant of the calendar as people write it: `1 January 2026, 12:30 UTC`; as it stands where it
+/// is none.
+#[must_use]
+pub fn date(text: &str) -> String {
+    let parsed: Result<jiff::Timestamp, _> = text.parse();
+    parsed.map_or_else(
+        |_| text.to_owned(),
+        |at| at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+    )
+}
+
 /// A duration given in µs: `850 µs`, `12.3 ms`, `1.93 s`, `2 min 5 s`, `2 h`.
 #[must_use]
 pub fn duration(us: u64) -> String {
@@ -285,6 +296,15 @@ mod tests {
         assert_eq!(shown, expected);
         assert_eq!(duration(2 * US_PER_HOUR), "2 h");
         assert_eq!(duration_f64(0.25), "250 ns");
+    }
+
+    #[test]
+    fn an_instant_is_a_date_with_its_minute() {
+        let shown = date("2026-03-05T06:07:08.123456789Z");
+        assert_eq!(shown, "5 March 2026, 06:07 UTC");
+        assert_eq!(date("2026-03-05T06:07:08+02:00"), "5 March 2026, 04:07 UTC");
+        assert_eq!(date("not known"), "not known");
+        assert_eq!(date(""), "");
     }
 
     #[test]

@@ -413,7 +413,7 @@ pub(crate) mod tests {
             sut: "decoy leak_memory".into(),
             store: "files (embedded)".into(),
             command_line: vec!["flume-bench".into(), "run".into(), "quickstart".into()],
-            started: "2026-01-01T00:00:00Z".into(),
+            started: "2026-01-01T12:30:45.123456789Z".into(),
             asked_us: 120_000_000,
             lasted_us: 121_000_000,
             round_us: 9_000_000,

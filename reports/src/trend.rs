@@ -337,7 +337,12 @@ impl Trend {
             page.entry("machine", &group.machine);
             page.entry(
                 "runs",
-                &format!("{}, {} to {}", group.runs, group.first, group.last),
+                &format!(
+                    "{}, {} to {}",
+                    group.runs,
+                    show::date(&group.first),
+                    show::date(&group.last)
+                ),
             );
             if group.runs < pettitt::LEAST as u64 {
                 let need = pettitt::LEAST;
@@ -407,7 +412,7 @@ fn sentence(page: &mut Page, metric: &Metric) {
             show::count(change.after_median),
             change.before_run,
             change.after_run,
-            change.after_started,
+            show::date(&change.after_started),
         ),
     );
 }
@@ -468,6 +473,8 @@ mod tests {
         assert!(text.contains("between run-07 and run-08"), "{text}");
         assert!(text.contains("also changed: commit"), "{text}");
         assert!(text.contains("× 1.11"), "{text}");
+        assert!(text.contains("1 March 2026, 09:00 UTC"), "{text}");
+        assert!(!text.contains("2026-03"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 100));
         assert_eq!(
             of(runs("hdfs", &STEP), Vec::new(), 7).json().unwrap(),

@@ -129,6 +129,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_says_when_as_that_of_a_run_does() {
+        let page = text(&samples::clean(3), "html");
+        assert!(page.contains("<span>1 January 2026, 12:30 UTC</span>"));
+        assert!(page.contains("1 January 2026, 13:00 UTC"));
+        assert!(!page.contains("2026-01-01T"), "{page}");
+    }
+
+    #[test]
     fn an_inconclusive_campaign_does_not_look_green() {
         let mut record = samples::clean(20);
         for trial in record.trials.iter_mut().take(4) {

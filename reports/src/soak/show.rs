@@ -316,6 +316,13 @@ mod tests {
     }
 
     #[test]
+    fn the_page_says_when_as_that_of_a_run_does() {
+        let page = text(&sample(0), "html");
+        assert!(page.contains("<span>1 January 2026, 12:30 UTC</span>"));
+        assert!(!page.contains("2026-01-01T"), "{page}");
+    }
+
+    #[test]
     fn of_many_rounds_those_that_did_not_pass_are_shown() {
         let mut record = sample(0);
         let pattern = record.rounds[0].clone();

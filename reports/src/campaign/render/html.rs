@@ -14,7 +14,7 @@ use crate::campaign::{Outcome, Place, Strike, Trial};
 use crate::format::Error;
 use crate::format::html::frame::{self, Head, Page};
 use crate::record::Known;
-use crate::show::{count, duration, duration_f64};
+use crate::show::{count, date, duration, duration_f64, known_or_why};
 use crate::statistics::kaplan_meier::Step;
 
 const PAGE: Page = Page {
@@ -25,18 +25,17 @@ const PAGE: Page = Page {
 
 pub(super) fn render(analysis: &Analysis<'_>) -> Result<String, Error> {
     let record = analysis.record;
-    let (headline, reasons) = frame::headline(&record.reasons);
     let head = Head {
-        subject: record.identity.scenario.clone(),
-        started: record.identity.started.clone(),
-        made_by: "reliability report",
-        verdict: record.verdict.as_str(),
-        word: record.verdict.as_str(),
-        headline,
-        reasons,
         interrupted: record
             .interrupted
             .then_some("The campaign was interrupted; what it had done until then is here."),
+        ..Head::new(
+            "reliability report",
+            &record.identity.scenario,
+            &record.identity.started,
+            record.verdict.as_str(),
+            &record.reasons,
+        )
     };
     frame::render(&PAGE, head, body(analysis))
 }
@@ -343,8 +342,8 @@ fn setup(analysis: &Analysis<'_>) -> Vec<(&'static str, String)> {
         ("campaign", identity.campaign.clone()),
         ("seed", identity.seed.to_string()),
         ("exit code", record.exit_code.code().to_string()),
-        ("began", identity.started.clone()),
-        ("ended", known(&identity.ended)),
+        ("began", date(&identity.started)),
+        ("ended", known_or_why(&identity.ended, |at| date(at))),
         (
             "host",
             format!(

@@ -78,6 +78,8 @@ pub(in crate::campaign) fn clean(trials: u32) -> CampaignRecord {
         ..CampaignRecord::default()
     };
     record.identity.scenario = "hdfs".into();
+    record.identity.started = "2026-01-01T12:30:45.123456789Z".into();
+    record.identity.ended = Known::Value("2026-01-01T13:00:00.5Z".into());
     record.identity.campaign = "20260101-120000-campaign-hdfs-0123abcd".into();
     record.identity.provider = "embedded".into();
     record.identity.store = "hdfs".into();

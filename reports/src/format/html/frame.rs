@@ -4,6 +4,7 @@
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::super::Error;
+use crate::show;
 
 /// One kind of page.
 pub(crate) struct Page {
@@ -19,14 +20,14 @@ pub(crate) struct Page {
 pub(crate) struct Head<'a> {
     /// What was judged: the scenario, or the arms of a gate.
     pub(crate) subject: String,
-    /// When; empty where it stands elsewhere.
+    /// When it began, as people write it.
     pub(crate) started: String,
     /// The subcommand, or what it makes.
     pub(crate) made_by: &'static str,
     /// `pass`, `fail` or `inconclusive`: sign and colour.
-    pub(crate) verdict: &'a str,
+    pub(crate) verdict: &'static str,
     /// The word beside the sign.
-    pub(crate) word: &'a str,
+    pub(crate) word: &'static str,
     /// The sentence beside the word.
     pub(crate) headline: String,
     /// What is to be said besides, as a list.
@@ -35,12 +36,31 @@ pub(crate) struct Head<'a> {
     pub(crate) interrupted: Option<&'static str>,
 }
 
-/// The first reason of a verdict is the headline, the rest is a list.
-pub(crate) fn headline(reasons: &[String]) -> (String, &[String]) {
-    reasons.split_first().map_or(
-        ("No reason was recorded.".to_owned(), &[]),
-        |(first, rest)| (first.clone(), rest),
-    )
+impl<'a> Head<'a> {
+    /// The head of most pages: the verdict is the word, its first reason the headline, the others
+    /// are the list. `started` is an instant as records have it.
+    pub(crate) fn new(
+        made_by: &'static str,
+        subject: &str,
+        started: &str,
+        verdict: &'static str,
+        reasons: &'a [String],
+    ) -> Self {
+        let (headline, reasons) = match reasons.split_first() {
+            Some((first, rest)) => (first.as_str(), rest),
+            None => ("No reason was recorded.", reasons),
+        };
+        Self {
+            subject: subject.to_owned(),
+            started: show::date(started),
+            made_by,
+            verdict,
+            word: verdict,
+            headline: headline.to_owned(),
+            reasons,
+            interrupted: None,
+        }
+    }
 }
 
 const STYLE: &str = include_str!("../../../templates/report.css");

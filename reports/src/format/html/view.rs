@@ -4,7 +4,7 @@ use minijinja::{Value, context};
 
 use super::super::terminal::{fault_lines, latency_row};
 use super::super::{Error, Input};
-use super::frame::{self, Head};
+use super::frame::Head;
 use super::{band, charts, findings};
 use crate::record::{Known, OwedRule, Ratio, RunRecord, Scope};
 use crate::show;
@@ -12,18 +12,17 @@ use crate::verdict::Verdict;
 
 /// What stands on top.
 pub(super) fn head(record: &RunRecord) -> Head<'_> {
-    let (headline, reasons) = frame::headline(&record.reasons);
     Head {
-        subject: record.identity.scenario.clone(),
-        started: started(&record.identity.started),
-        made_by: "report",
-        verdict: record.verdict.as_str(),
-        word: record.verdict.as_str(),
-        headline,
-        reasons,
         interrupted: record
             .interrupted
             .then_some("The run was interrupted; what it recorded until then is here."),
+        ..Head::new(
+            "report",
+            &record.identity.scenario,
+            &record.identity.started,
+            record.verdict.as_str(),
+            &record.reasons,
+        )
     }
 }
 
@@ -64,15 +63,6 @@ pub(super) fn body(input: &Input<'_>) -> Result<Value, Error> {
         exit_meaning => record.exit_code.meaning(),
         schema_version => record.schema_version,
     })
-}
-
-/// An instant as people write it; as it stands where it is none.
-fn started(text: &str) -> String {
-    let parsed: Result<jiff::Timestamp, _> = text.parse();
-    parsed.map_or_else(
-        |_| text.to_owned(),
-        |at| at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
-    )
 }
 
 /// One line under the headline: what was tested, into what, with which load.
@@ -506,7 +496,7 @@ fn setup(record: &RunRecord) -> Vec<(String, String)> {
     rows.push(("versions", versions.join(", ")));
     rows.push((
         "ended",
-        show::known_or_why(&record.identity.ended, |at| started(at)),
+        show::known_or_why(&record.identity.ended, |at| show::date(at)),
     ));
     let owned = |(name, value): (&str, String)| (name.to_owned(), value);
     let mut rows: Vec<(String, String)> = rows.into_iter().map(owned).collect();

@@ -38,35 +38,26 @@ pub fn html(record: &GateRecord) -> Result<String, Error> {
         )
     };
     let body = context! {
-        facts => [done(record), record.host_kind.clone(), to_the_second(&record.started)],
+        facts => [done(record), record.host_kind.clone()],
         arms => [arm(0), arm(1)],
         scenarios => scenarios,
         notes => record.notes.clone(),
         command => record.command_line.join(" "),
         rule => rule(record),
     };
-    let (headline, reasons) = frame::headline(&record.reasons);
     let head = Head {
-        subject: arms(record),
-        started: String::new(),
-        made_by: "gate",
-        verdict: record.verdict.as_str(),
-        word: record.verdict.as_str(),
-        headline,
-        reasons,
         interrupted: record
             .interrupted
             .then_some("The gate was interrupted; what it has until then is here."),
+        ..Head::new(
+            "gate",
+            &arms(record),
+            &record.started,
+            record.verdict.as_str(),
+            &record.reasons,
+        )
     };
     frame::render(&PAGE, head, body)
-}
-
-/// An instant without the parts of its second.
-fn to_the_second(instant: &str) -> String {
-    match instant.split_once('.') {
-        Some((whole, _)) => format!("{whole}Z"),
-        None => instant.to_owned(),
-    }
 }
 
 /// How the decision is made, for a reader who has not read the manual.
@@ -149,11 +140,12 @@ fn metric(one: &MetricResult) -> Value {
     }
 }
 
-/// Width and height of a figure in its own units.
-const WIDTH: f64 = 420.0;
-const HEIGHT: f64 = 86.0;
+/// Labels nearer to each other than so many per cent of the width go apart.
+const NEAR: f64 = 14.0;
 
-/// Dots for pairs, a bar for the interval, a tick for the estimate, lines for 0 and M.
+/// Dots for pairs, a bar for the interval, a tick for the estimate, lines for 0 and M. Across it is
+/// drawn in per cent of its width and upright in pixels, so that text and dots have the same size
+/// however wide the page is.
 fn figure(one: &MetricResult) -> String {
     let margin = (one.margin_ppm as f64 / 1e6).ln_1p();
     let known = |value: &Known<i64>| value.value().map(|ppm| *ppm as f64 / 1e6);
@@ -170,37 +162,41 @@ fn figure(one: &MetricResult) -> String {
         .map(f64::abs)
         .fold(margin, f64::max)
         * 1.1;
-    let x = |log: f64| (log / most + 1.0) / 2.0 * WIDTH;
-    let mut svg =
-        format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" aria-hidden=\"true\" focusable=\"false\">");
-    let mut line = |at: f64, colour: &str, dash: &str, text: &str| {
-        let x = x(at);
-        // A label at the edge stays inside.
-        let anchor = if x > WIDTH - 30.0 { "end" } else { "middle" };
-        let text_x = if anchor == "end" { WIDTH } else { x };
+    let x = |log: f64| (log / most + 1.0) / 2.0 * 100.0;
+    let mut svg = "<svg aria-hidden=\"true\" focusable=\"false\">".to_owned();
+    let mut line = |at: f64, stroke: &str, text: &str, anchor: (&str, i8)| {
+        let (x, (side, dx)) = (x(at), anchor);
         svg.push_str(&format!(
-            "<line x1=\"{x:.1}\" y1=\"6\" x2=\"{x:.1}\" y2=\"66\" stroke=\"{colour}\"{dash}/>\
-             <text x=\"{text_x:.1}\" y=\"80\" text-anchor=\"{anchor}\">{text}</text>"
+            "<line x1=\"{x:.2}%\" y1=\"6\" x2=\"{x:.2}%\" y2=\"66\" {stroke}/>\
+             <text x=\"{x:.2}%\" y=\"80\" dx=\"{dx}\" text-anchor=\"{side}\">{text}</text>"
         ));
     };
-    line(0.0, "var(--fig-7)", "", "0");
-    let dash = " stroke-dasharray=\"4 3\"";
-    line(margin, "var(--fail)", dash, &signed((margin * 1e6) as i64));
+    // 0 is in the middle, and the margin right of it: apart where they are near, inside at the edge.
+    let (of_zero, of_margin) = match x(margin) - x(0.0) {
+        near if near < NEAR => (("end", -4), ("start", 4)),
+        far if far > 50.0 - NEAR => (("middle", 0), ("end", 0)),
+        _ => (("middle", 0), ("middle", 0)),
+    };
+    line(0.0, "stroke=\"var(--fig-7)\"", "0", of_zero);
+    let dashed = "stroke=\"var(--fail)\" stroke-dasharray=\"4 3\"";
+    let text = signed((margin * 1e6) as i64);
+    line(margin, dashed, &text, of_margin);
     for (at, dot) in dots.iter().enumerate() {
         // In the order in which they were run, from top to bottom.
         let y = 10.0 + 30.0 * (at as f64 + 0.5) / dots.len() as f64;
         svg.push_str(&format!(
-            "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"var(--fig-3)\" fill-opacity=\"0.75\"/>",
+            "<circle cx=\"{:.2}%\" cy=\"{y:.1}\" r=\"3\" fill=\"var(--fig-3)\" fill-opacity=\"0.75\"/>",
             x(*dot)
         ));
     }
     if let [lower, Some(estimate), upper] = bounds {
         let (from, to) = (x(lower.unwrap_or(-most)), x(upper.unwrap_or(most)));
         svg.push_str(&format!(
-            "<rect x=\"{from:.1}\" y=\"49\" width=\"{:.1}\" height=\"8\" rx=\"2\" fill=\"var(--fig-5)\" \
-             fill-opacity=\"0.55\"/><rect x=\"{:.1}\" y=\"45\" width=\"3\" height=\"16\" fill=\"var(--ink)\"/>",
-            (to - from).max(1.0),
-            x(estimate) - 1.5
+            "<rect x=\"{from:.2}%\" y=\"49\" width=\"{:.2}%\" height=\"8\" rx=\"2\" fill=\"var(--fig-5)\" \
+             fill-opacity=\"0.55\"/><line x1=\"{at:.2}%\" y1=\"45\" x2=\"{at:.2}%\" y2=\"61\" stroke=\"var(--ink)\" \
+             stroke-width=\"3\"/>",
+            (to - from).max(0.2),
+            at = x(estimate)
         ));
     }
     svg.push_str("</svg>");

@@ -89,7 +89,7 @@ pub(crate) fn sample() -> GateRecord {
         id: Text64(1),
         seed: Text64(7),
         command_line: vec!["flume-bench".into(), "gate".into()],
-        started: "2026-01-01T00:00:00Z".into(),
+        started: "2026-01-01T12:30:45.123456789Z".into(),
         took_us: 300_000_000,
         host: Host::default(),
         host_kind: "a-cpu-2-cores-8-gib".into(),
@@ -179,11 +179,35 @@ fn annotations_are_one_line_each() {
 fn the_page_is_whole_and_escapes_what_it_is_given() {
     let text = html(&sample()).unwrap();
     assert!(text.contains("&lt;confirmed&gt;") && !text.contains("<confirmed>"));
-    assert_eq!(text.matches("<svg viewBox=\"0 0 420").count(), 3);
+    assert_eq!(text.matches("<div class=\"plot\"").count(), 3);
     for outside in ["http://", "https://", "<script", "@import", "url("] {
         assert!(!text.contains(outside), "{outside}");
     }
     assert_eq!(html(&sample()).unwrap(), text);
+}
+
+/// Scaled with the page, as by a view box, labels and dots would be larger than those of other figures.
+#[test]
+fn the_plots_keep_the_size_of_their_text() {
+    let text = html(&sample()).unwrap();
+    let plots = text.split("<div class=\"plot\"").skip(1);
+    for plot in plots.map(|plot| plot.split("</svg>").next().unwrap()) {
+        assert!(!plot.contains("viewBox"), "{plot}");
+        for place in ["x1", "x2", "cx", "x", "width"] {
+            for value in plot.split(&format!(" {place}=\"")).skip(1) {
+                let value = value.split('"').next().unwrap();
+                let share: f64 = value.strip_suffix('%').unwrap().parse().unwrap();
+                assert!((0.0..=100.0).contains(&share), "{place}: {plot}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_says_when_as_that_of_a_run_does() {
+    let text = html(&sample()).unwrap();
+    assert!(text.contains("<span>1 January 2026, 12:30 UTC</span>"));
+    assert!(!text.contains("2026-01-01T"), "{text}");
 }
 
 #[test]

@@ -30,16 +30,18 @@ pub fn html(plan: &PlanRecord) -> Result<String, Error> {
         _ => "inconclusive",
     };
     let head = Head {
-        subject: plan.scenario.clone(),
-        started: plan.started.clone(),
-        made_by: "plan",
-        verdict,
         word: "plan",
         headline: headline(plan),
-        reasons: plan.reasons.get(1..).unwrap_or_default(),
         interrupted: plan
             .interrupted
             .then_some("The plan was interrupted; what there was until then is here."),
+        ..Head::new(
+            "plan",
+            &plan.scenario,
+            &plan.started,
+            verdict,
+            &plan.reasons,
+        )
     };
     frame::render(&PAGE, head, body(plan)?)
 }

@@ -118,7 +118,7 @@ pub(crate) fn sample() -> PlanRecord {
         store: "hdfs (embedded)".into(),
         host: Host::default(),
         command_line: vec!["flume-bench".into(), "plan".into(), "hdfs.toml".into()],
-        started: "2026-01-01T00:00:00Z".into(),
+        started: "2026-01-01T12:30:45.123456789Z".into(),
         interrupted: false,
         conclusion: Conclusion::Found,
         exit_code: ExitCode::Pass,
@@ -183,6 +183,13 @@ fn every_format_says_the_knee_the_residual_and_where_numbers_come_from() {
         }
         assert!(!text.contains("<b>") || text.contains("&lt;b&gt;") || !text.contains("<html"));
     }
+}
+
+#[test]
+fn the_page_says_when_as_that_of_a_run_does() {
+    let page = html(&sample()).unwrap();
+    assert!(page.contains("<span>1 January 2026, 12:30 UTC</span>"));
+    assert!(!page.contains("2026-01-01T"), "{page}");
 }
 
 #[test]

@@ -19,17 +19,13 @@ const PAGE: Page = Page {
 
 /// The page.
 pub(super) fn html(record: &SoakRecord) -> Result<String, Error> {
-    let (headline, reasons) = frame::headline(&record.reasons);
-    let head = Head {
-        subject: record.scenario.clone(),
-        started: record.started.clone(),
-        made_by: "run --for",
-        verdict: record.verdict.as_str(),
-        word: record.verdict.as_str(),
-        headline,
-        reasons,
-        interrupted: None,
-    };
+    let head = Head::new(
+        "run --for",
+        &record.scenario,
+        &record.started,
+        record.verdict.as_str(),
+        &record.reasons,
+    );
     frame::render(&PAGE, head, body(record)?)
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use flume_bench_reports::show;
 use flume_bench_scenarios::gate::baseline;
 use flume_bench_scenarios::scenario::reader::Problem;
 
@@ -44,7 +45,7 @@ fn done(args: &Baseline) -> Result<String, Vec<Problem>> {
                     one.entries.len(),
                     one.entries
                         .last()
-                        .map_or("never", |last| last.when.as_str())
+                        .map_or_else(|| "never".to_owned(), |last| show::date(&last.when))
                 )
             });
             Ok(lines.collect())
