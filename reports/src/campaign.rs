@@ -463,6 +463,32 @@ impl Shrunk {
     }
 }
 
+impl CampaignRecord {
+    /// Whether its schedule is smaller than that of the trial it was found in.
+    #[must_use]
+    pub fn is_smaller(&self, shrunk: &Shrunk) -> bool {
+        let time = |schedule: &[Strike]| schedule.iter().map(|strike| strike.for_us).sum::<u64>();
+        let trial = self
+            .trials
+            .iter()
+            .find(|trial| trial.number == shrunk.trial);
+        shrunk.schedule.len() < shrunk.faults_before as usize
+            || shrunk.rate_after != shrunk.rate_before
+            || trial.is_some_and(|trial| time(&shrunk.schedule) < time(&trial.schedule))
+    }
+
+    /// What the scenario is that was kept of a failure: the smallest only where nothing smaller was
+    /// left to try.
+    #[must_use]
+    pub fn title(&self, shrunk: &Shrunk) -> &'static str {
+        match (shrunk.complete, self.is_smaller(shrunk)) {
+            (true, _) => "Smallest scenario",
+            (false, true) => "Smallest scenario so far",
+            (false, false) => "Failing scenario, not shrunk",
+        }
+    }
+}
+
 /// The guarantees a campaign can contradict, in the order they are shown: key, what it says, the
 /// classes of failures that contradict it.
 pub const GUARANTEES: [(&str, &str, &[&str]); 9] = [

@@ -18,7 +18,7 @@
 //! | `pilot/<run>/` | with a budget: the trial that showed how long one takes, and counts for nothing |
 //! | `trials/<run>/` | the runs; of those that did not fail, stored data and the agent's directory are taken away |
 //! | `shrink/<run>/` | replays that failed |
-//! | `smallest-1.toml`, … | the smallest failing scenarios, with the configuration beside them |
+//! | `smallest-1.toml`, … | the smallest failing scenarios, with the configuration beside them; `failing-1.toml` where one was not shrunk |
 //!
 //! A trial is noted as void before it begins and noted again when it has ended: whatever ends the
 //! harness, what was under way counts as void, and nothing is tried twice under one number.

@@ -191,6 +191,51 @@ mod tests {
         assert_eq!(text(&record, "junit").matches("<failure").count(), 2);
     }
 
+    /// What a short budget leaves is a scenario that fails, and not the smallest one.
+    #[test]
+    fn what_was_not_shrunk_is_not_called_the_smallest() {
+        let mut record = samples::losing();
+        let third = record.trials.iter().find(|trial| trial.number == 3);
+        let schedule = third.unwrap().schedule.clone();
+        record.shrunk[0] = crate::campaign::Shrunk {
+            replays: [3, 3],
+            wanted: None,
+            complete: false,
+            schedule,
+            rate_after: record.shrunk[0].rate_before.clone(),
+            confirmed: None,
+            file: "failing-1.toml".into(),
+            sentence: "fails 3 of 3, not shrunk: the budget ended".into(),
+            ..record.shrunk[0].clone()
+        };
+        let of = |record: &CampaignRecord, format: &str| {
+            let shown = text(record, format);
+            shown.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        for format in ["html", "markdown", "terminal", "junit"] {
+            let shown = of(&record, format);
+            assert!(
+                shown.contains("Failing scenario, not shrunk"),
+                "{format}: {shown}"
+            );
+            assert!(!shown.contains("Smallest scenario"), "{format}: {shown}");
+            assert!(!shown.contains("he smallest way"), "{format}: {shown}");
+        }
+        record.shrunk[0].schedule.truncate(1);
+        for format in ["html", "markdown", "terminal", "junit"] {
+            let shown = of(&record, format);
+            assert!(
+                shown.contains("Smallest scenario so far"),
+                "{format}: {shown}"
+            );
+        }
+        // A shorter fault is a smaller one, too.
+        let third = record.trials.iter().find(|trial| trial.number == 3);
+        record.shrunk[0].schedule = third.unwrap().schedule.clone();
+        record.shrunk[0].schedule[0].for_us /= 2;
+        assert!(of(&record, "terminal").contains("Smallest scenario so far"));
+    }
+
     #[test]
     fn what_no_fresh_run_bears_out_is_not_announced() {
         let mut record = samples::losing();

@@ -140,7 +140,10 @@ fn a_decoy_that_loses_when_killed_is_contradicted_and_shrunk_to_the_kill() {
     let schedule = lost["schedule"].as_array().unwrap();
     assert_eq!(schedule.len(), 1, "{lost}");
     assert_eq!(schedule[0]["kind"], "kill", "{lost}");
-    let file = dir.join(lost["file"].as_str().unwrap());
+    let name = lost["file"].as_str().unwrap();
+    assert!(name.starts_with("smallest-"), "{name}");
+    assert!(!dir.join(name.replace("smallest", "failing")).exists());
+    let file = dir.join(name);
     // The smallest scenario is one: it loses.
     let output = bench.call(&["run", file.to_str().unwrap(), "--quiet", "--runs", "again"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -153,6 +156,34 @@ fn a_decoy_that_loses_when_killed_is_contradicted_and_shrunk_to_the_kill() {
         "replayed",
     ]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+/// The budget is shorter than ten replays and the ten that are kept back: the scenario fails, and is not
+/// called the smallest one.
+#[test]
+fn a_failure_that_was_not_shrunk_is_called_so() {
+    let bench = Bench::new();
+    let _turn = turn::turn();
+    let arguments = ["--trials", "1", "--shrink-budget", "1s"];
+    let (code, said, dir) = campaign(&bench, &scenario("lose_every", 100), &arguments);
+    assert_eq!(code, 1, "{said}");
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "Failing scenario, not shrunk: lost",
+        "not shrunk: the budget ended",
+    ] {
+        assert!(words.contains(part), "{said}");
+    }
+    assert!(!words.contains("Smallest scenario"), "{said}");
+    let record = record(&dir);
+    assert_eq!(record["shrunk"][0]["file"], "failing-1.toml", "{record}");
+    assert!(!dir.join("smallest-1.toml").exists());
+    let text = std::fs::read_to_string(dir.join("failing-1.toml")).unwrap();
+    assert!(
+        text.starts_with("# A scenario that fails as trial 1"),
+        "{text}"
+    );
+    assert!(!text.contains("# expect"), "{text}");
 }
 
 #[test]

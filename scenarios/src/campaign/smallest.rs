@@ -2,6 +2,8 @@
 //!
 //! One search a signature (class, hop), for the first trial that failed so, at most [`SIGNATURES`].
 //! Of the budget, what ten runs take is kept back for the last ten, from which "fails 9 of 10" comes.
+//! The scenario is called `smallest-1.toml` once it is smaller than what failed in the trial, or nothing
+//! smaller fails; until then `failing-1.toml`.
 //!
 //! A replay that was interrupted, or in which the harness failed, is no answer. A search that ends so
 //! is not noted, so that `--resume` does it again; its best so far stays as a file.
@@ -37,9 +39,9 @@ pub(super) fn find(work: &Work<'_>, budget: Duration) {
         if work.options.interrupted.load(Ordering::Relaxed) {
             return;
         }
-        let file = format!("smallest-{}.toml", work.state().record.shrunk.len() + 1);
+        let number = work.state().record.shrunk.len() + 1;
         let share = deadline.saturating_duration_since(Instant::now()) / (left - i as u32);
-        let shrunk = match one(work, &trial, signature, file, Instant::now() + share) {
+        let shrunk = match one(work, &trial, signature, number, Instant::now() + share) {
             Ok(shrunk) => shrunk,
             Err(why) => {
                 (work.say)(&format!(
@@ -99,7 +101,8 @@ struct Runs<'a> {
     options: Options,
     trial: &'a Trial,
     signature: &'a Signature,
-    file: &'a str,
+    /// Of the scenario that is kept.
+    number: usize,
     deadline: Instant,
     /// Runs that must still be possible when this one has ended.
     reserved: u32,
@@ -142,16 +145,38 @@ impl Replay for Runs<'_> {
             describe(&candidate.faults),
             show_rate(candidate.rate)
         ));
-        self.write(
-            candidate,
-            "The best so far: the search had not ended.",
-            false,
-        );
+        self.write(candidate, &BEST_SO_FAR);
     }
 
     fn reserve(&mut self, runs: u32) {
         self.reserved = runs;
     }
+}
+
+/// What is said of a scenario that is kept.
+struct Kept<'a> {
+    /// Whether it is the smallest there is, and not what failed in the trial as it was.
+    shrunk: bool,
+    remark: &'a str,
+    /// Whether fresh runs bear out that it fails: only then does the file say so.
+    borne_out: bool,
+}
+
+const AS_IT_WAS: Kept<'static> = Kept {
+    shrunk: false,
+    remark: "Its schedule as it was: it has not been shrunk.",
+    borne_out: false,
+};
+const BEST_SO_FAR: Kept<'static> = Kept {
+    shrunk: true,
+    remark: "The best so far: the search had not ended.",
+    borne_out: false,
+};
+
+/// The name of a scenario that is kept.
+fn file_of(number: usize, shrunk: bool) -> String {
+    let what = if shrunk { "smallest" } else { "failing" };
+    format!("{what}-{number}.toml")
 }
 
 /// Why a replay is no answer.
@@ -239,20 +264,14 @@ impl Runs<'_> {
         }
     }
 
-    /// Writes a scenario file, with its configuration beside it. It says that it fails only where
-    /// fresh runs bear that out.
-    fn write(&mut self, candidate: &Candidate, remark: &str, borne_out: bool) {
-        if let Err(error) = self.try_write(candidate, remark, borne_out) {
+    /// Writes a scenario file, with its configuration beside it, in place of the one there was.
+    fn write(&mut self, candidate: &Candidate, kept: &Kept<'_>) {
+        if let Err(error) = self.try_write(candidate, kept) {
             (self.work.say)(&error);
         }
     }
 
-    fn try_write(
-        &self,
-        candidate: &Candidate,
-        remark: &str,
-        borne_out: bool,
-    ) -> Result<(), String> {
+    fn try_write(&self, candidate: &Candidate, kept: &Kept<'_>) -> Result<(), String> {
         let scenario = self.work.scenario;
         let text = text_of(
             scenario,
@@ -279,19 +298,6 @@ impl Runs<'_> {
             let replay = replay.canonicalize().unwrap_or_else(|_| replay.clone());
             document["load"]["replay"] = toml_edit::value(replay.display().to_string());
         }
-        let hop = match self.signature.hop.as_str() {
-            "" => String::new(),
-            hop => format!(" in the {hop}"),
-        };
-        let expect = if borne_out {
-            format!("#\n# expect {}: exit 1\n", scenario.sut.driver.name())
-        } else {
-            String::new()
-        };
-        let head = format!(
-            "# The smallest scenario found that fails as trial {} of the campaign did ({}{hop}).\n# {remark}\n{expect}",
-            self.trial.number, self.signature.class,
-        );
         let body = document.to_string();
         // The comments at the head of the scenario are about the scenario.
         let body: String = body
@@ -299,8 +305,34 @@ impl Runs<'_> {
             .skip_while(|line| line.starts_with('#') || line.is_empty())
             .map(|line| format!("{line}\n"))
             .collect();
-        std::fs::write(self.work.dir.join(self.file), head + &body)
-            .map_err(|error| failed(self.file, error))
+        let file = file_of(self.number, kept.shrunk);
+        std::fs::write(self.work.dir.join(&file), self.head(kept) + &body)
+            .map_err(|error| failed(&file, error))?;
+        let _ = std::fs::remove_file(self.work.dir.join(file_of(self.number, !kept.shrunk)));
+        Ok(())
+    }
+
+    /// The comment at the head of the file.
+    fn head(&self, kept: &Kept<'_>) -> String {
+        let hop = match self.signature.hop.as_str() {
+            "" => String::new(),
+            hop => format!(" in the {hop}"),
+        };
+        let what = match kept.shrunk {
+            true => "The smallest scenario found",
+            false => "A scenario",
+        };
+        let expect = match kept.borne_out {
+            true => format!(
+                "#\n# expect {}: exit 1\n",
+                self.work.scenario.sut.driver.name()
+            ),
+            false => String::new(),
+        };
+        format!(
+            "# {what} that fails as trial {} of the campaign did ({}{hop}).\n# {}\n{expect}",
+            self.trial.number, self.signature.class, kept.remark
+        )
     }
 }
 
@@ -308,7 +340,7 @@ fn one(
     work: &Work<'_>,
     trial: &Trial,
     signature: Signature,
-    file: String,
+    number: usize,
     deadline: Instant,
 ) -> Result<Shrunk, String> {
     let began = Instant::now();
@@ -328,7 +360,7 @@ fn one(
         },
         trial,
         signature: &signature,
-        file: &file,
+        number,
         deadline,
         reserved: 0,
         longest: Duration::from_micros(trial.took_us),
@@ -337,11 +369,7 @@ fn one(
         spoiled: None,
         error: None,
     };
-    runs.write(
-        &failing,
-        "Its schedule as it was: it has not been shrunk.",
-        false,
-    );
+    runs.write(&failing, &AS_IT_WAS);
     let searched = shrink::search(&mut runs, &failing);
     if work.interrupted() {
         return Err("it was interrupted".into());
@@ -349,14 +377,14 @@ fn one(
     if let Some(error) = runs.error.take() {
         return Err(error);
     }
-    let sentence = sentence(&searched);
+    let sentence = sentence(&searched, &failing);
+    let is_smallest = searched.ended == Ended::Complete || searched.smallest != failing;
     let (schedule, rate) = (planned(&searched.smallest.faults), searched.smallest.rate);
-    let runs_spent = runs.runs;
     let shrunk = Shrunk {
         trial: trial.number,
         replays: [searched.k, searched.replayed],
         wanted: searched.wanted,
-        runs: runs_spent,
+        runs: runs.runs,
         faults_before: failing.faults.len() as u32,
         schedule,
         rate_before: show_rate(failing.rate),
@@ -366,10 +394,14 @@ fn one(
         sentence,
         took_us: began.elapsed().as_micros() as u64,
         signature: signature.clone(),
-        file: file.clone(),
+        file: file_of(number, is_smallest),
     };
-    let remark = format!("What came of it: {}.", shrunk.sentence);
-    runs.write(&searched.smallest, &remark, shrunk.reproduced());
+    let kept = Kept {
+        shrunk: is_smallest,
+        remark: &format!("What came of it: {}.", shrunk.sentence),
+        borne_out: shrunk.reproduced(),
+    };
+    runs.write(&searched.smallest, &kept);
     Ok(shrunk)
 }
 
@@ -381,8 +413,8 @@ fn planned(faults: &[Drawn]) -> Vec<Strike> {
         .collect()
 }
 
-/// How a search ended, as a sentence.
-fn sentence(searched: &Searched) -> String {
+/// How a search ended, as a sentence; `failing` is what failed in the trial.
+fn sentence(searched: &Searched, failing: &Candidate) -> String {
     let (k, replayed) = (searched.k, searched.replayed);
     let what = format!(
         "with {} at {}",
@@ -393,6 +425,9 @@ fn sentence(searched: &Searched) -> String {
         .confirmed
         .map(|[failed, fresh]| format!("fails {failed} of {fresh} fresh runs {what}"));
     match (searched.ended, fails) {
+        (Ended::NotReplayed, _) if replayed == 0 => format!(
+            "not shrunk: the budget ended before the first of {RUNS} replays, with {RUNS} runs kept back to bear out the result"
+        ),
         (Ended::NotReplayed, _) => format!(
             "fails {k} of {replayed}, not shrunk: the budget ended before {RUNS} replays, with {RUNS} runs kept back to bear out the result"
         ),
@@ -400,6 +435,9 @@ fn sentence(searched: &Searched) -> String {
             format!("fails {k} of {RUNS}, not shrunk: too seldom to tell a culprit")
         }
         (Ended::Complete, Some(fails)) => format!("{fails}: nothing smaller fails"),
+        (Ended::BestSoFar, Some(fails)) if searched.smallest == *failing => format!(
+            "{fails}: not shrunk, the budget ended before anything smaller was found to fail"
+        ),
         (Ended::BestSoFar, Some(fails)) => {
             format!("{fails}: the budget ended the search, this is the best so far")
         }
@@ -498,6 +536,11 @@ mod tests {
             confirmed,
             ended,
         };
+        let whole = Candidate {
+            faults: Vec::new(),
+            rate: 2_000.0,
+        };
+        let sentence = |searched: &Searched| sentence(searched, &whole);
         let said = sentence(&searched(Ended::Complete, Some([9, 10])));
         assert_eq!(
             said,
@@ -508,5 +551,15 @@ mod tests {
         let said = sentence(&searched(Ended::NotReproduced(1), Some([8, 10])));
         assert!(said.starts_with("fails 8 of 10") && said.contains("only 1 of 10"));
         assert!(sentence(&searched(Ended::NotConfirmed, None)).starts_with("not borne out"));
+        let mut none = searched(Ended::NotReplayed, None);
+        (none.k, none.replayed) = (3, 4);
+        assert!(sentence(&none).starts_with("fails 3 of 4, not shrunk: the budget"));
+        (none.k, none.replayed) = (0, 0);
+        assert!(sentence(&none).starts_with("not shrunk: the budget"));
+        let mut best = searched(Ended::BestSoFar, Some([9, 10]));
+        assert!(sentence(&best).ends_with("this is the best so far"));
+        best.smallest = whole.clone();
+        let said = sentence(&best);
+        assert!(said.contains("not shrunk, the budget ended"), "{said}");
     }
 }

@@ -260,6 +260,7 @@ fn shrunk(analysis: &Analysis<'_>) -> Vec<Value> {
     let all = analysis.record.shrunk.iter();
     all.map(|one| {
         context! {
+            title => analysis.record.title(one),
             class => one.signature.class.clone(),
             hop => one.signature.hop.clone(),
             trial => one.trial,

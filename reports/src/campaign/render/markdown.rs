@@ -86,7 +86,8 @@ fn guarantees(analysis: &Analysis<'_>, mut line: impl FnMut(&str)) {
     }
     for shrunk in &analysis.record.shrunk {
         line(&format!(
-            "\nSmallest scenario for {}: `{}` {}.",
+            "\n{}: {}, `{}` {}.",
+            record.title(shrunk),
             cell(&shrunk.signature.class),
             shrunk.file,
             cell(&shrunk.sentence)

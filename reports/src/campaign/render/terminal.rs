@@ -48,7 +48,7 @@ pub(super) fn render(analysis: &Analysis<'_>, width: usize, colour: bool) -> Str
         }
     }
     for shrunk in &record.shrunk {
-        smallest(&mut page, shrunk);
+        kept(&mut page, record.title(shrunk), shrunk);
     }
     page.heading("How it came back");
     for part in &analysis.parts {
@@ -108,8 +108,8 @@ fn listed(page: &mut Page, analysis: &Analysis<'_>) {
     }
 }
 
-fn smallest(page: &mut Page, shrunk: &Shrunk) {
-    page.heading(&format!("Smallest scenario for {}", shrunk.signature.class));
+fn kept(page: &mut Page, title: &str, shrunk: &Shrunk) {
+    page.heading(&format!("{title}: {}", shrunk.signature.class));
     page.entry("file", &shrunk.file);
     page.entry("result", &shrunk.sentence);
     page.entry(

@@ -55,8 +55,12 @@ pub(super) fn summary(analysis: &Analysis<'_>) -> Vec<String> {
         ));
     }
     if let Some(shrunk) = record.shrunk.iter().find(|shrunk| shrunk.reproduced()) {
+        let way = match shrunk.complete || record.is_smaller(shrunk) {
+            true => "The smallest way found",
+            false => "A way",
+        };
         sentences.push(format!(
-            "The smallest way found to make it fail: {}. It is kept as {}.",
+            "{way} to make it fail: {}. It is kept as {}.",
             shrunk.sentence, shrunk.file
         ));
     }
