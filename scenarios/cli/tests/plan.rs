@@ -114,6 +114,10 @@ fn a_decoy_of_known_capacity_is_found() {
         let problems = valid::problems(flume_bench_reports::plan::SCHEMA, &plan);
         assert_eq!(problems, Vec::<String>::new());
         assert!(text.contains("The knee is at"), "{text}");
+        // The load is 1,000/s, so that the first probe offers thousands.
+        let first = text.lines().find(|line| line.starts_with("probe  1: "));
+        let offered = first.and_then(|line| line.split("/s").next()).unwrap();
+        assert!(offered.contains(','), "{offered}");
     }
 }
 

@@ -167,7 +167,8 @@ impl Outages<'_> {
         };
         (self.say)(&format!(
             "sizing fit: {} events waited at most, the sink catches up at {}/s",
-            fitted.level_events, model.catch_up_per_s
+            show::count(fitted.level_events),
+            show::count(model.catch_up_per_s)
         ));
         let lost = done.record.counts.lost;
         let fit = Fit {
@@ -230,9 +231,8 @@ impl Outages<'_> {
             run: name_of(&done.dir),
         };
         (self.say)(&format!(
-            "sizing test: {} events after {:.2} s by the model, measured {}",
-            residual.level_events,
-            predicted,
+            "sizing test: {} events after {predicted:.2} s by the model, measured {}",
+            show::count(residual.level_events),
             measured.map_or("never".to_owned(), |seconds| format!("{seconds:.2} s"))
         ));
         Ok(residual)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use flume_bench_reports::plan::backlog::{self, Trend};
 use flume_bench_reports::plan::{Outcome, Probe, ProbeKind};
 use flume_bench_reports::record::{Fault, Known, RunRecord};
+use flume_bench_reports::show;
 use flume_bench_reports::verdict::{ExitCode, Verdict};
 
 use super::harness::{self, Harness};
@@ -92,13 +93,13 @@ impl<'a> Runs<'a> {
     fn told(&self, probe: &Probe) {
         let held = probe.outcome.as_str();
         (self.say)(&format!(
-            "probe {:>2}: offered {:>8}/s, stored {:>8}/s: {held}; {}",
+            "probe {:>2}: offered {:>9}/s, stored {:>9}/s: {held}; {}",
             probe.number,
-            probe.offered_per_s,
+            show::count(probe.offered_per_s),
             probe
                 .stored_per_s
                 .value()
-                .map_or("?".to_owned(), u64::to_string),
+                .map_or("?".to_owned(), |rate| show::count(*rate)),
             probe.reason
         ));
     }
@@ -208,7 +209,9 @@ impl Prober for Runs<'_> {
         if stored >= MET * rate {
             self.offered *= FAR_ABOVE;
             probe.stored_per_s = Known::unknown(format!(
-                "{stored:.0} events/s of {rate:.0} were stored: that is no saturation"
+                "{} events/s of {} were stored: that is no saturation",
+                show::count(stored.round() as u64),
+                show::count(rate.round() as u64)
             ));
             probe.reason = "What was offered was carried: the next one offers more.".to_owned();
         } else {
@@ -296,7 +299,9 @@ fn judge(
         return (
             Outcome::HarnessLimited,
             format!(
-                "The generator could not keep its schedule: its slip p99 is {slip} µs, and {allowed} µs are allowed."
+                "The generator could not keep its schedule: its slip p99 is {}, and {} are allowed.",
+                show::duration(*slip),
+                show::duration(allowed)
             ),
         );
     }
@@ -327,7 +332,7 @@ fn held(probe: &Probe, record: &RunRecord, under_faults: bool) -> (Outcome, Stri
     if under_faults && record.counts.lost > 0 {
         return (
             Outcome::Fails,
-            format!("{} owed events were lost.", record.counts.lost),
+            format!("{} owed events were lost.", show::count(record.counts.lost)),
         );
     }
     if let Some(why) = undrained(&record.faults).filter(|_| under_faults) {

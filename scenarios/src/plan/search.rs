@@ -7,6 +7,7 @@
 use flume_bench_reports::capacity::{self, MOST_PROBES};
 use flume_bench_reports::plan::{Conclusion, Knee, Outcome, Probe};
 use flume_bench_reports::record::Known;
+use flume_bench_reports::show;
 
 /// Saturation probes.
 pub const SATURATIONS: u32 = 3;
@@ -173,20 +174,23 @@ impl Search {
             (held, failed, Some(limited)) if failed.is_none_or(|failed| failed > limited) => none(
                 Conclusion::HarnessLimited,
                 format!(
-                    "harness-limited: at {limited} events/s the harness was at its own limit before the system was shown to be at its; the highest rate that held is {}",
-                    held.map_or("none".to_owned(), |rate| format!("{rate} events/s"))
+                    "harness-limited: at {} events/s the harness was at its own limit before the system was shown to be at its; the highest rate that held is {}",
+                    show::count(limited),
+                    held.map_or("none".to_owned(), |rate| show::count(rate) + " events/s")
                 ),
             ),
             (None, Some(failed), _) => none(
                 Conclusion::BelowLowest,
                 format!(
-                    "the objectives do not even hold at the lowest rate that was probed, {failed} events/s"
+                    "the objectives do not even hold at the lowest rate that was probed, {} events/s",
+                    show::count(failed)
                 ),
             ),
             (Some(held), None, _) => none(
                 Conclusion::Unknown,
                 format!(
-                    "every probe that told something held, up to {held} events/s: the knee is above"
+                    "every probe that told something held, up to {} events/s: the knee is above",
+                    show::count(held)
                 ),
             ),
             (None, None, _) => none(

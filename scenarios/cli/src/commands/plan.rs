@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use flume_bench_reports::plan::show::terminal;
 use flume_bench_reports::plan::sizing::Question;
 use flume_bench_reports::record::Known;
+use flume_bench_reports::show;
 use flume_bench_scenarios::plan::{self, Asked};
 use flume_bench_scenarios::runner::Options;
 use flume_bench_scenarios::scenario::Overrides;
@@ -43,7 +44,7 @@ pub(crate) fn plan(args: &Plan, command_line: Vec<String>) -> ExitCode {
     let record = &planned.record;
     if args.quiet {
         let knee = match &record.knee {
-            Known::Value(knee) => format!("{} events/s", knee.per_s),
+            Known::Value(knee) => format!("{} events/s", show::count(knee.per_s)),
             Known::Unknown(why) => why.clone(),
         };
         print(&format!("{}: {knee}\n", record.conclusion.as_str()));

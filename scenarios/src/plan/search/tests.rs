@@ -118,6 +118,19 @@ fn a_token_bucket_is_found_within_five_percent_in_ninety_five_of_a_hundred_searc
     }
 }
 
+/// Why there is no knee; its rates are written as everywhere else.
+fn reason(found: &Found) -> &str {
+    let reason = found.knee.reason().unwrap();
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let long = reason
+        .split_whitespace()
+        .find(|word| word.len() > 3 && digits(word.trim_end_matches([',', ':', '.'])));
+    assert_eq!(long, None, "{reason}");
+    let separated = |three: &[u8]| three[1] == b',' && three[2].is_ascii_digit();
+    assert!(reason.as_bytes().windows(3).any(separated), "{reason}");
+    reason
+}
+
 #[test]
 fn a_harness_that_gives_way_first_is_said_and_gives_no_knee() {
     let mut buckets = Buckets {
@@ -126,7 +139,7 @@ fn a_harness_that_gives_way_first_is_said_and_gives_no_knee() {
     };
     let found = search(&mut buckets, 12);
     assert_eq!(found.conclusion, Conclusion::HarnessLimited);
-    assert!(found.knee.reason().unwrap().contains("harness-limited"));
+    assert!(reason(&found).contains("harness-limited"));
     assert_eq!(found.conclusion.exit_code().code(), 3);
 }
 
@@ -148,16 +161,16 @@ fn an_interruption_keeps_what_there_is() {
     );
 }
 
-/// What never holds.
-struct Never;
+/// What comes to the same at every rate.
+struct Always(Outcome);
 
-impl Prober for Never {
+impl Prober for Always {
     fn saturate(&mut self, number: u32) -> Result<Probe, Stopped> {
         Buckets::new(1, 1, 0.01).saturate(number)
     }
     fn probe(&mut self, number: u32, rate: f64, _: bool) -> Result<Probe, Stopped> {
         Ok(Probe {
-            outcome: Outcome::Fails,
+            outcome: self.0,
             ..Probe::new(number, ProbeKind::Bisection, rate as u64)
         })
     }
@@ -165,10 +178,18 @@ impl Prober for Never {
 
 #[test]
 fn objectives_that_never_hold_are_a_missed_objective() {
-    let found = search(&mut Never, 12);
+    let found = search(&mut Always(Outcome::Fails), 12);
     assert_eq!(found.probes.len(), 12);
     assert_eq!(found.conclusion, Conclusion::BelowLowest);
     assert_eq!(found.conclusion.exit_code().code(), 1);
+    assert!(reason(&found).contains("the lowest rate that was probed"));
+}
+
+#[test]
+fn where_every_probe_holds_the_knee_is_above() {
+    let found = search(&mut Always(Outcome::Holds), 12);
+    assert_eq!(found.conclusion, Conclusion::Unknown);
+    assert!(reason(&found).contains("the knee is above"));
 }
 
 /// The mean wait before service of single events at a server that takes `service` seconds each, by
