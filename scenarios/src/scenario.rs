@@ -131,7 +131,7 @@ pub struct Phases {
     pub steady: Duration,
     /// How long the drain may take, at least quiet + 5 s.
     pub drain_deadline: Duration,
-    /// Whether the deadline was raised to quiet + 5 s.
+    /// Whether a deadline that the scenario gives was raised to quiet + 5 s.
     pub drain_raised: bool,
 }
 
@@ -529,6 +529,9 @@ fn read_env(table: &Reader<'_, '_>) -> BTreeMap<String, String> {
     env
 }
 
+/// How long a drain may take unless the scenario says so, or the driver needs longer.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+
 fn read_phases(table: &Reader<'_, '_>, quiet: Duration) -> Option<Phases> {
     if table.raw("steady").is_none() {
         table.missing(
@@ -540,9 +543,7 @@ fn read_phases(table: &Reader<'_, '_>, quiet: Duration) -> Option<Phases> {
     let warm_up = table
         .parsed("warm_up", parse_duration)
         .unwrap_or(Duration::ZERO);
-    let written = table
-        .parsed("drain_deadline", parse_duration)
-        .unwrap_or(Duration::from_secs(20));
+    let written = table.parsed("drain_deadline", parse_duration);
     table.finish();
     let least = quiet + Duration::from_secs(5);
     let steady = steady?;
@@ -557,8 +558,8 @@ fn read_phases(table: &Reader<'_, '_>, quiet: Duration) -> Option<Phases> {
     Some(Phases {
         warm_up,
         steady,
-        drain_deadline: written.max(least),
-        drain_raised: written < least,
+        drain_deadline: written.unwrap_or(DRAIN_DEADLINE).max(least),
+        drain_raised: written.is_some_and(|written| written < least),
     })
 }
 

@@ -77,6 +77,24 @@ fn a_good_scenario_is_read_with_its_defaults() {
     assert_eq!(scenario.objectives.during.len(), 1);
 }
 
+/// Where none is asked for, there is none to be raised: nobody is told to write a longer one.
+#[test]
+fn a_drain_deadline_that_was_not_written_is_not_raised() {
+    let (scenario, _) = load_text(&[("drain_deadline = \"1s\"\n", "")], &Overrides::default());
+    let phases = scenario.unwrap().phases;
+    assert_eq!(phases.drain_deadline, Duration::from_secs(20));
+    assert!(!phases.drain_raised);
+    let slow = "driver = \"command\"\ncommand = [\"true\"]\nquiet = \"40s\"";
+    let changes = [
+        ("drain_deadline = \"1s\"\n", ""),
+        ("driver = \"decoy\"", slow),
+    ];
+    let (scenario, _) = load_text(&changes, &Overrides::default());
+    let phases = scenario.unwrap().phases;
+    assert_eq!(phases.drain_deadline, Duration::from_secs(45));
+    assert!(!phases.drain_raised);
+}
+
 #[test]
 fn problems_of_all_sections_come_in_the_order_of_lines() {
     let said = problems(&[
