@@ -264,8 +264,11 @@ fn a_mistake_on_the_command_line_is_named_by_its_words() {
             &["--set load.rat=5/s: [load] has no key `rat`; did you mean `rate`?"],
         ),
         (
-            &["--set", "load.rate=5"],
-            &["--set load.rate=5: load.rate must be text in quotes"],
+            &["--set", "load.rate=5000"],
+            &[
+                "--set load.rate=5000: load.rate has no unit",
+                "write --set load.rate=5000/s",
+            ],
         ),
         (
             &["--set", "load.rate"],
@@ -313,6 +316,28 @@ fn a_mistake_on_the_command_line_is_named_by_its_words() {
         let text = desk.refuse(words, &[]).text;
         contains(&text, &["--help"]);
     }
+}
+
+#[test]
+fn a_misspelt_link_on_the_command_line_is_answered_with_the_nearest() {
+    let desk = Desk::new();
+    good(
+        &desk,
+        "kind = \"files\"\n",
+        "kind = \"hdfs\"\n[[fault]]\nkind = \"cut_link\"\nlink = \"agent->namenode\"\n\
+         at = \"500ms\"\nfor = \"1s\"\n",
+    );
+    let words = "fault.0.link=agent->namenod";
+    let config = "sut.config=good-hdfs.conf";
+    let refusal = desk.refuse(
+        &["check", "scenario.toml", "--set", config, "--set", words],
+        &[],
+    );
+    let parts = [
+        "--set fault.0.link=agent->namenod: link",
+        "did you mean \"agent->namenode\"?",
+    ];
+    contains(refusal.only(), &parts);
 }
 
 /// An override that adds lines does not move the problems of the file.

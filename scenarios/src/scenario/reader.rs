@@ -172,9 +172,34 @@ impl<'a> Source<'a> {
 
     /// Notes a problem at a span.
     pub fn problem_at(&self, span: Range<usize>, message: impl Into<String>) {
-        let line = self.line(span.start);
-        let problem = match self.origins.get(line - 1) {
-            None => Problem::at(self.path, line, message),
+        let problem = self.placed(&span, message);
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// Notes that the value of a key at a span lacks a unit, and how it is written with one.
+    fn lacks_unit(&self, span: Range<usize>, key: &str, value: &str, message: String) {
+        let remedy = match self.origin(&span) {
+            // There is no need of quotes on the command line.
+            Some(Origin::Words(words)) => {
+                let name = words
+                    .split_once('=')
+                    .map_or(words.as_str(), |(name, _)| name);
+                format!("write {name}={value}")
+            }
+            _ => format!("write {key} = \"{value}\""),
+        };
+        let problem = self.placed(&span, message).remedy(remedy);
+        self.problems.borrow_mut().push(problem);
+    }
+
+    fn origin(&self, span: &Range<usize>) -> Option<&Origin> {
+        self.origins.get(self.line(span.start) - 1)
+    }
+
+    /// A problem with the place that a person wrote at.
+    fn placed(&self, span: &Range<usize>, message: impl Into<String>) -> Problem {
+        match self.origin(span) {
+            None => Problem::at(self.path, self.line(span.start), message),
             Some(Origin::Line(line)) => Problem::at(self.path, *line, message),
             Some(Origin::Words(words)) => Problem {
                 file: None,
@@ -182,8 +207,7 @@ impl<'a> Source<'a> {
                 message: format!("{words}: {}", message.into()),
                 remedy: None,
             },
-        };
-        self.problems.borrow_mut().push(problem);
+        }
     }
 
     /// Notes a problem about the file as a whole.
@@ -372,6 +396,12 @@ impl<'s, 'a> Reader<'s, 'a> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
+        let raw = self.raw(key)?;
+        if let Some(value) = with_unit(raw.get_ref(), &parse) {
+            let message = format!("{} has no unit", self.join(key));
+            self.source.lacks_unit(raw.span(), key, &value, message);
+            return None;
+        }
         let text = self.text(key)?;
         match parse(&text) {
             Ok(value) => Some(value),
@@ -484,6 +514,19 @@ impl<'s, 'a> Reader<'s, 'a> {
     pub fn source(&self) -> &'s Source<'a> {
         self.source
     }
+}
+
+/// A bare number with the unit that makes it what `parse` understands, if it is one.
+fn with_unit<T, E>(value: &DeValue<'_>, parse: impl Fn(&str) -> Result<T, E>) -> Option<String> {
+    let number = match value {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+        DeValue::Float(number) => number.as_str(),
+        _ => return None,
+    };
+    ["/s", "s", "B", " %"]
+        .into_iter()
+        .map(|unit| format!("{number}{unit}"))
+        .find(|text| parse(text).is_ok())
 }
 
 /// The message for a word that is not one of those allowed.
@@ -646,6 +689,43 @@ mod tests {
             absent.finish();
         });
         assert!(said.is_empty(), "{said:?}");
+    }
+
+    #[test]
+    fn a_number_without_its_unit_is_answered_with_the_unit() {
+        use crate::text::{parse_duration, parse_rate, parse_size};
+        let text = "rate = 5000\nat = 1.5\nbody = 512\nfor = -1\nevery = true\n";
+        let origins = [
+            Origin::Words("--set load.rate=5000".to_owned()),
+            Origin::Line(2),
+            Origin::Line(3),
+            Origin::Line(4),
+            Origin::Line(5),
+        ];
+        let source = Source::new(Path::new("x.toml"), text).with_origins(&origins);
+        let table = source.parse().unwrap();
+        let root = Reader::root(&source, &table);
+        assert_eq!(root.parsed("rate", parse_rate), None);
+        assert_eq!(root.parsed("body", parse_size), None);
+        for key in ["at", "for", "every"] {
+            assert_eq!(root.parsed(key, parse_duration), None);
+        }
+        let said: Vec<String> = source
+            .into_problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "--set load.rate=5000: rate has no unit\n    \
+                 write --set load.rate=5000/s",
+                "x.toml:2: at has no unit\n    write at = \"1.5s\"",
+                "x.toml:3: body has no unit\n    write body = \"512B\"",
+                "x.toml:4: for must be text in quotes, not integer",
+                "x.toml:5: every must be text in quotes, not boolean",
+            ]
+        );
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn overrides_are_read_and_their_mistakes_are_theirs() {
     // A size is text; what is no text in TOML stays what it is.
     assert_eq!(
         said,
-        ["--set load.body=512: load.body must be text in quotes, not integer"]
+        ["--set load.body=512: load.body has no unit\n    write --set load.body=512B"]
     );
     let scenario = scenario.unwrap();
     assert_eq!(scenario.faults[0].when, When::At(Duration::from_secs(1)));
