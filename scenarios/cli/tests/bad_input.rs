@@ -194,6 +194,35 @@ fn what_the_bad_files_start_from_is_right() {
     }
 }
 
+/// A campaign is looked at before it takes its hour.
+#[test]
+fn a_check_shows_the_menu_of_a_campaign_and_starts_nothing() {
+    let desk = Desk::new();
+    let menu = "[campaign]\nwarm_up = \"100ms\"\nsteady = \"1500ms\"\ndrain_deadline = \"50s\"\nmax_overlap = 2\n\
+        [[campaign.menu]]\nkind = \"kill\"\ntargets = [\"agent\"]\nat = [\"200ms\", \"1s\"]\nfor = \"100ms\"\n\
+        [[campaign.menu]]\nkind = \"slow_link\"\nlinks = [\"generator->agent\"]\n\
+        latency = [\"5ms\", \"20ms\"]\nat = \"500ms\"\nfor = [\"200ms\", \"300ms\"]\n";
+    good(&desk, "[phases]", &format!("{menu}[phases]"));
+    let before = desk.listing();
+    let call = desk.call(&["check", "scenario.toml"], &[]);
+    assert_eq!(call.code, 0, "{}", call.text);
+    let lines = [
+        "campaign   a trial: 100ms of warm_up, 1.5s of steady, drain at most 50s; at most 4 faults, 2 at a time\n",
+        "menu       kill agent, at 200ms to 1s for 100ms\n",
+        "menu       slow_link generator->agent (latency 5ms or 20ms), at 500ms for 200ms to 300ms\n",
+    ];
+    contains(&call.out, &lines);
+    assert!(!call.had_children && desk.listing() == before);
+    let call = desk.call(
+        &["check", "scenario.toml", "--set", "load.rate=2000/s"],
+        &[],
+    );
+    assert!(call.out.contains("menu"), "{}", call.text);
+    good(&desk, "", "");
+    let call = desk.call(&["check", "scenario.toml"], &[]);
+    assert!(call.code == 0 && !call.out.contains("menu"), "{}", call.out);
+}
+
 #[test]
 fn what_is_no_scenario_has_an_answer() {
     let desk = Desk::new();

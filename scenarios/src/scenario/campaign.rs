@@ -56,6 +56,39 @@ pub struct MenuItem {
     pub settings: Vec<(String, Vec<toml::Value>)>,
 }
 
+impl MenuItem {
+    /// One line for people: `cut_link agent->datanode1 (how drop or reset), at 1s to 6s for 500ms to 3s`.
+    pub fn describe(&self) -> String {
+        let value = |value: &toml::Value| match value.as_str() {
+            Some(text) => text.to_owned(),
+            None => value.to_string(),
+        };
+        let settings: Vec<String> = self
+            .settings
+            .iter()
+            .map(|(key, values)| {
+                let values: Vec<String> = values.iter().map(value).collect();
+                format!("{key} {}", values.join(" or "))
+            })
+            .collect();
+        let settings = match settings.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", settings.join(", ")),
+        };
+        let range = |(from, to): (Duration, Duration)| match from == to {
+            true => show_duration(from),
+            false => format!("{} to {}", show_duration(from), show_duration(to)),
+        };
+        format!(
+            "{} {}{settings}, at {} for {}",
+            self.kind,
+            self.targets.join(" or "),
+            range(self.at),
+            range(self.lasts)
+        )
+    }
+}
+
 /// The keys of a menu's entry beside those of the kind.
 const OF_ALL: [&str; 5] = ["at", "for", "kind", "links", "targets"];
 

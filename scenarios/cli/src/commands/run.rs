@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use flume_bench_reports::verdict::Verdict;
 use flume_bench_scenarios::runner::{self, Options};
+use flume_bench_scenarios::scenario::campaign::Campaign;
 use flume_bench_scenarios::scenario::reader::Problem;
 use flume_bench_scenarios::scenario::{self, Overrides, Scenario, When};
 use flume_bench_scenarios::text::show_duration;
@@ -192,6 +193,14 @@ fn timeline(scenario: &Scenario) -> String {
         show_duration(warm_up + scenario.phases.steady),
         show_duration(scenario.phases.drain_deadline)
     ));
+    objectives(scenario, &mut line);
+    if let Some(campaign) = &scenario.campaign {
+        menu(campaign, &mut line);
+    }
+    text
+}
+
+fn objectives(scenario: &Scenario, line: &mut impl FnMut(String)) {
     for (name, limit) in &scenario.objectives.counts {
         line(format!("objective  {name} at most {limit}"));
     }
@@ -215,7 +224,22 @@ fn timeline(scenario: &Scenario) -> String {
             show_duration(limit)
         ));
     }
-    text
+}
+
+/// What a trial of a campaign is, and what its faults are drawn from.
+fn menu(campaign: &Campaign, line: &mut impl FnMut(String)) {
+    let phases = campaign.phases;
+    line(format!(
+        "campaign   a trial: {} of warm_up, {} of steady, drain at most {}; at most {} faults, {} at a time",
+        show_duration(phases.warm_up),
+        show_duration(phases.steady),
+        show_duration(phases.drain_deadline),
+        campaign.max_faults,
+        campaign.max_overlap
+    ));
+    for item in &campaign.menu {
+        line(format!("menu       {}", item.describe()));
+    }
 }
 
 /// `flume-bench doctor`.
