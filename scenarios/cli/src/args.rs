@@ -310,7 +310,7 @@ pub(crate) struct Report {
     /// Judge again from the journal and the history
     #[arg(long)]
     pub(crate) judge: bool,
-    /// Which format
+    /// Which format, as `list kinds` has them; text is another word for terminal
     #[arg(long, default_value = "terminal")]
     pub(crate) format: String,
     /// Write it to this file instead of standard output
@@ -341,7 +341,7 @@ pub(crate) struct Trend {
     #[arg(default_value = "runs")]
     pub(crate) runs: PathBuf,
     /// Which format
-    #[arg(long, default_value = "terminal", value_parser = ["terminal", "json"])]
+    #[arg(long, default_value = "terminal", value_parser = ["terminal", "text", "json"])]
     pub(crate) format: String,
     /// The seed of the permutation test
     #[arg(long, default_value_t = 1)]

@@ -529,6 +529,19 @@ fn a_report_on_what_is_no_run_is_refused() {
         &[".", "--format", "htm"],
         &["there is no format htm", "did you mean `html`?"],
     );
+    // A word for the format `terminal`: it is the run that is not there.
+    refused(
+        &[".", "--format", "text"],
+        &["record.json", "is this the directory of a run?"],
+    );
+    desk.write("campaign.json", "{}");
+    refused(
+        &["campaign.json", "--format", "termnal"],
+        &[
+            "a campaign has no format termnal",
+            "did you mean `terminal`?",
+        ],
+    );
     desk.write(
         "cut.json",
         "{\n  \"schema_version\": 1,\n  \"verdict\": \"pa",
@@ -598,6 +611,12 @@ fn a_run_leaves_traces_and_its_edited_record_is_refused() {
         &["holds no run with a record", name.to_str().unwrap()],
     );
     desk.write(&file, &record);
+    let shown = ["terminal", "text"].map(|name| {
+        let call = desk.call(&["report", &run, "--format", name], &[]);
+        assert_eq!(call.code, 0, "{}", call.text);
+        call.out
+    });
+    assert_eq!(shown[0], shown[1]);
     let call = desk.call(&["report", "trend", "runs"], &[]);
     assert_eq!(call.code, 0, "{}", call.text);
     contains(&call.out, &["unknown: too few runs, it takes 10"]);

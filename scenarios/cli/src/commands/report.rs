@@ -74,11 +74,15 @@ pub(crate) fn report(args: &Report) -> ExitCode {
 }
 
 fn try_report(args: &Report) -> Result<ExitCode, String> {
+    let name = match args.format.as_str() {
+        "text" => "terminal",
+        name => name,
+    };
     if let Some(file) = args.run.as_deref().and_then(super::stored::find) {
-        return of_stored(args, &file);
+        return of_stored(args, &file, name);
     }
     // Before anything is read or judged: that may take a while.
-    let format = find_format(&args.format)?;
+    let format = find_format(name)?;
     let (dir, file) = locate(args.run.as_deref())?;
     let shown = if args.judge {
         judge_again(&dir, &file)?
@@ -107,7 +111,7 @@ fn try_report(args: &Report) -> Result<ExitCode, String> {
 }
 
 /// The record of a campaign, a gate, a plan or a soak in a format.
-fn of_stored(args: &Report, file: &Path) -> Result<ExitCode, String> {
+fn of_stored(args: &Report, file: &Path, format: &str) -> Result<ExitCode, String> {
     if args.judge || args.compare.is_some() {
         return Err(format!(
             "{} is no run: only the runs that lie beside it can be judged again or compared",
@@ -117,7 +121,7 @@ fn of_stored(args: &Report, file: &Path) -> Result<ExitCode, String> {
     let colour = args.output.is_none()
         && std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none();
-    let rendered = super::stored::render(file, &args.format, colour)?;
+    let rendered = super::stored::render(file, format, colour)?;
     put(&rendered, args.output.as_deref())?;
     Ok(exit(Code::Pass))
 }

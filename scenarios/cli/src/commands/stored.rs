@@ -10,6 +10,7 @@ use flume_bench_reports::gate::{record as gate, render as of_gate};
 use flume_bench_reports::plan::{self, show as of_plan};
 use flume_bench_reports::soak;
 use flume_bench_reports::verdict::Verdict;
+use flume_bench_scenarios::scenario::reader::did_you_mean;
 
 use super::{print, say};
 
@@ -81,8 +82,9 @@ pub(super) fn render(file: &Path, format: &str, colour: bool) -> Result<Vec<Rend
         .ok_or_else(|| format!("{} is no record of ours", file.display()))?;
     if !kind.formats.contains(&format) {
         return Err(format!(
-            "a {} has no format {format} (there are: {})",
+            "a {} has no format {format}{} (there are: {})",
             kind.what,
+            did_you_mean(format, kind.formats.iter().copied()),
             kind.formats.join(", ")
         ));
     }
