@@ -26,6 +26,9 @@ pub const COUNTS: &[(&str, Option<u64>)] = &[
     ("unsent", Some(0)),
 ];
 
+/// The objectives that are neither counts nor latencies.
+pub const OTHERS: &[&str] = &["drained_within", "during", "transfer_success_rate"];
+
 /// The latency words.
 pub const LATENCIES: &[&str] = &[
     "ack_response",
@@ -95,10 +98,7 @@ pub fn read(table: &Reader<'_, '_>) -> Objectives {
     let drained_within = table.parsed("drained_within", parse_duration);
     let transfer_success_rate = table.parsed("transfer_success_rate", parse_percent);
     let during = table.table("during");
-    let latencies = read_latencies(
-        table,
-        &["drained_within", "during", "transfer_success_rate"],
-    );
+    let latencies = read_latencies(table, OTHERS);
     let during = read_latencies(&during, &[]);
     Objectives {
         counts,

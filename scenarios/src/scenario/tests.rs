@@ -202,38 +202,164 @@ fn a_stored_scenario_needs_no_other_files() {
     assert_eq!(load_stored(&path).unwrap().load.payload, "replay");
 }
 
+/// What the list shown to people names: a section and its key, or a section alone. The top is "".
+fn shown() -> Vec<(&'static str, &'static str)> {
+    let mut all = Vec::new();
+    let mut section = "";
+    for line in DEFAULTS.lines().skip(1) {
+        let line = line.trim_start_matches(['#', ' ']);
+        if line.starts_with('[') {
+            section = line.split_whitespace().next().unwrap();
+            all.push((section, ""));
+        } else if let Some((keys, _)) = line.split_once(" = ").or(line.split_once("  ")) {
+            all.extend(keys.split(", ").map(|key| (section, key)));
+        }
+    }
+    all
+}
+
 /// The list shown to people names no key that would be refused.
 #[test]
 fn the_defaults_that_are_shown_are_keys_that_are_read() {
     let mut text = String::new();
-    let mut keys = 0;
-    for line in DEFAULTS.lines().skip(1) {
-        let line = line.trim_start_matches(['#', ' ']);
-        if line.starts_with('[') {
-            text.push_str(&format!("{line}\n"));
-            // So that the keys of the driver, the store and the fault are asked for at all.
-            text.push_str(match line {
-                "[sut]" => "driver = \"decoy\"\n",
-                "[store]" => "kind = \"files\"\n",
-                "[[fault]]" => "kind = \"kill\"\n",
-                _ => "",
-            });
-        } else if let Some((key, _)) = line.split_once(" = ")
-            && !["driver", "kind"].contains(&key)
-        {
-            text.push_str(&format!("{key} = []\n"));
-            keys += 1;
+    for (section, key) in shown() {
+        match key {
+            "" => {
+                text.push_str(&format!("{section}\n"));
+                // So that the keys of the driver, the store and the fault are asked for at all.
+                text.push_str(match section {
+                    "[sut]" => "driver = \"decoy\"\n",
+                    "[store]" => "kind = \"files\"\n",
+                    "[[fault]]" | "[[campaign.menu]]" => "kind = \"kill\"\n",
+                    _ => "",
+                });
+            }
+            "driver" | "kind" => {}
+            key => text.push_str(&format!("{key} = []\n")),
         }
     }
-    assert!(keys > 25, "{text}");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("x.toml");
     fs::write(&path, &text).unwrap();
     let (_, problems) = inspect(&path, &Overrides::default());
-    assert!(!problems.is_empty());
+    assert!(problems.len() > 40, "{problems:#?}\n{text}");
     for problem in problems {
         let unknown = ["has no key", "there is no objective"];
         let unknown = unknown.iter().any(|words| problem.message.contains(words));
         assert!(!unknown, "{problem}\n{text}");
     }
+}
+
+/// The keys of each section that a text is read with: a key that nobody knows is answered by them all.
+fn keys_read(driver: &str, store: &str, provider: &str, fault: &str) -> Vec<(String, String)> {
+    let text = format!(
+        "zzz = 1\n[sut]\ndriver = \"{driver}\"\nconfig = \"x.toml\"\ncommand = [\"true\"]\nzzz = 1\n\
+         [load]\ninto = \"avro\"\nzzz = 1\n[store]\nkind = \"{store}\"\nprovider = \"{provider}\"\nzzz = 1\n\
+         [phases]\nsteady = \"9s\"\nzzz = 1\n[gate]\nzzz = 1\n[[fault]]\nkind = \"{fault}\"\nzzz = 1\n\
+         [campaign]\nzzz = 1\n[[campaign.menu]]\nkind = \"{fault}\"\nzzz = 1\n"
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.toml");
+    fs::write(&path, &text).unwrap();
+    let (_, problems) = inspect(&path, &Overrides::default());
+    let mut keys = Vec::new();
+    for problem in &problems {
+        let Some((place, rest)) = problem.message.split_once(" has no key `zzz`") else {
+            continue;
+        };
+        let section = match place {
+            "the top of the file" => "",
+            place if place.starts_with("a fault of kind") => "[[fault]]",
+            place if place.starts_with("a menu of kind") => "[[campaign.menu]]",
+            place => place,
+        };
+        let (_, allowed) = rest.split_once("(allowed: ").unwrap();
+        for key in allowed.trim_end_matches(')').split(", ") {
+            keys.push((section.to_owned(), key.to_owned()));
+        }
+    }
+    let sections: std::collections::BTreeSet<_> = keys.iter().map(|(section, _)| section).collect();
+    assert_eq!(sections.len(), 9, "{problems:#?}");
+    keys
+}
+
+/// A key that is read and not shown is known to nobody. Those of one kind of driver, store or fault are
+/// in its own table, which `list kinds` shows.
+#[test]
+fn every_key_that_is_read_is_shown() {
+    let shown = shown();
+    let is_shown = |section: &str, key: &str| {
+        let name = match section.trim_matches(['[', ']']) {
+            "" => key.to_owned(),
+            section => format!("{section}.{key}"),
+        };
+        let sections = [format!("[{name}]"), format!("[[{name}]]")];
+        shown.contains(&(section, key)) || sections.iter().any(|it| shown.contains(&(it, "")))
+    };
+    let stores = store::KINDS.iter().flat_map(|kind| {
+        let providers = kind.providers.iter();
+        providers.map(|provider| (*kind, *provider))
+    });
+    let mut missing = std::collections::BTreeSet::new();
+    for (store, provider) in stores {
+        for driver in sut::KINDS {
+            for fault in crate::fault::KINDS {
+                let own = [
+                    ("[sut]", driver.settings),
+                    ("[store]", store.settings),
+                    ("[[fault]]", fault.settings),
+                    ("[[campaign.menu]]", fault.settings),
+                ];
+                for (section, key) in keys_read(driver.name, store.name, provider, fault.name) {
+                    let mut own = own.iter().filter(|(place, _)| *place == section);
+                    let own = own.any(|(_, keys)| keys.iter().any(|(name, _)| *name == key));
+                    if !own && !is_shown(&section, &key) {
+                        missing.insert(format!("{section} {key}"));
+                    }
+                }
+            }
+        }
+    }
+    for (key, _) in objectives::COUNTS {
+        if !is_shown("[objectives]", key) {
+            missing.insert(format!("[objectives] {key}"));
+        }
+    }
+    let others = objectives::OTHERS
+        .iter()
+        .filter(|key| !is_shown("[objectives]", key));
+    missing.extend(others.map(|key| format!("[objectives] {key}")));
+    let words = objectives::LATENCIES
+        .iter()
+        .filter(|word| !DEFAULTS.contains(**word));
+    missing.extend(words.map(|word| format!("[objectives] {word}")));
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// What is raised is said on every run: what is shipped gives the time it takes to every driver that it
+/// promises something of.
+#[test]
+fn no_shipped_scenario_has_its_drain_raised() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for (name, _) in shipped::summaries() {
+        let path = root.join(format!("{name}.toml"));
+        let text = fs::read_to_string(&path).unwrap();
+        let expected = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# expect "));
+        for driver in expected.filter_map(|line| line.split(':').next()) {
+            let overrides = Overrides {
+                sut: Some(driver.to_owned()),
+                ..Overrides::default()
+            };
+            let scenario = inspect(&path, &overrides).0.unwrap();
+            let trials = scenario.campaign.map(|campaign| campaign.phases);
+            for phases in [Some(scenario.phases), trials].into_iter().flatten() {
+                assert!(!phases.drain_raised, "{name} with {driver}: {phases:?}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
 }
