@@ -291,7 +291,7 @@ pub fn against(store: &Path, branch: &str, name: &str, sha256: &str) -> Result<A
     let least = drift.iter().flatten().copied().fold(0.0, f64::max);
     let note = format!(
         "{name} is compared with the stored baseline of {branch} from {}: the weaker form. {}",
-        last.when,
+        flume_bench_reports::show::date(&last.when),
         match drift.iter().any(Option::is_some) {
             true => format!(
                 "No change is called a regression that is smaller than the drift measured on this host, up to {:.1} %.",

@@ -87,7 +87,7 @@ fn guarantees(analysis: &Analysis<'_>, mut line: impl FnMut(&str)) {
     for shrunk in &analysis.record.shrunk {
         line(&format!(
             "\n{}: {}, `{}` {}.",
-            record.title(shrunk),
+            analysis.record.title(shrunk),
             cell(&shrunk.signature.class),
             shrunk.file,
             cell(&shrunk.sentence)
