@@ -15,8 +15,9 @@
 //!
 //! Numbers are big-endian; *delimited* means that a message is preceded by its length as a varint.
 //! Every length that comes from the other side is checked against a limit before memory is taken
-//! for it. Source: the Hadoop 3.3.6 classes `ipc.Client`, `ipc.Server`, `datatransfer.Op`,
-//! `datatransfer.PacketHeader` and `datatransfer.PacketReceiver`.
+//! for it, and memory beyond 128 KiB is taken only as the bytes arrive. Source: the Hadoop 3.3.6
+//! classes `ipc.Client`, `ipc.Server`, `datatransfer.Op`, `datatransfer.PacketHeader` and
+//! `datatransfer.PacketReceiver`.
 
 use std::io::{self, Read};
 
@@ -51,6 +52,10 @@ pub const MAX_TRANSFER_MESSAGE: usize = 4 << 20;
 
 /// Greatest packet that is accepted, bytes. Hadoop's default.
 pub const MAX_PACKET: usize = 16 << 20;
+
+/// Bytes for which memory is taken before the first of them has come: more than a packet of the usual
+/// size.
+const ON_TRUST: usize = 128 << 10;
 
 /// Sequence number of a heartbeat packet, which carries no data and is acknowledged like any other.
 pub const HEARTBEAT_SEQNO: i64 = -1;
@@ -175,10 +180,15 @@ fn read_varint(from: &mut impl Read, what: &'static str) -> Result<u64, FrameErr
     Err(malformed(what, "a length of more than five bytes"))
 }
 
+/// Reads so many bytes. What was sent bounds the memory that is taken, not what was announced.
 fn read_vec(from: &mut impl Read, len: usize, what: &'static str) -> Result<Vec<u8>, FrameError> {
-    let mut bytes = vec![0; len];
-    from.read_exact(&mut bytes)
-        .map_err(|source| FrameError::Io { what, source })?;
+    let mut bytes = Vec::new();
+    while bytes.len() < len {
+        let read = bytes.len();
+        bytes.resize(len.min((2 * read).max(ON_TRUST)), 0);
+        from.read_exact(&mut bytes[read..])
+            .map_err(|source| FrameError::Io { what, source })?;
+    }
     Ok(bytes)
 }
 

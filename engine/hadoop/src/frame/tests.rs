@@ -279,6 +279,41 @@ fn lengths_beyond_the_limit_are_refused_before_memory_is_taken() {
     ));
 }
 
+/// Hands out its bytes, and notes for how many it was asked at most.
+struct Trickle<'a> {
+    left: &'a [u8],
+    asked: usize,
+}
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.asked = self.asked.max(buffer.len());
+        self.left.read(buffer)
+    }
+}
+
+#[test]
+fn what_was_sent_bounds_the_memory_and_not_what_was_announced() {
+    let frame = |announced: usize, sent: usize| {
+        let mut bytes = (announced as u32).to_be_bytes().to_vec();
+        bytes.extend((0..sent).map(|at| (at % 251) as u8));
+        let mut from = Trickle {
+            left: &bytes,
+            asked: 0,
+        };
+        let read = read_frame(&mut from, MAX_RPC_FRAME).ok();
+        assert!(read.as_ref().is_none_or(|read| read[..] == bytes[4..]));
+        (read.map(|read| read.len()), from.asked)
+    };
+    assert_eq!(frame(MAX_RPC_FRAME, 10), (None, ON_TRUST));
+    assert_eq!(frame(MAX_RPC_FRAME, ON_TRUST), (None, ON_TRUST));
+    for whole in [0, 1, ON_TRUST, ON_TRUST + 1, 3 * ON_TRUST + 1] {
+        let (read, asked) = frame(whole, whole);
+        assert_eq!(read, Some(whole));
+        assert!(asked <= whole.max(4), "{asked} of {whole}");
+    }
+}
+
 proptest! {
     #[test]
     fn packets_go_there_and_back(data in prop::collection::vec(any::<u8>(), 0..3000), seqno in any::<i64>()) {
