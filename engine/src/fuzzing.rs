@@ -10,13 +10,16 @@
 //! | [`netcat_lines`] | limit and length of pieces − 1 (4 bits each), most events per batch − 1, then a connection's bytes | as the plain definition says |
 //! | [`channel_log`] | an image of a file channel's directories; see there | a log that opens keeps its events over a restart |
 //! | [`hdfs_answers`] | who answers, then the bytes; even: a NameNode, odd: a DataNode | what is understood means the same once written again |
+//! | [`metrics`] | length of pieces − 1, then what a client of the metrics sends | one whole answer or none; cuts make no difference |
 //! | [`configuration`] | a configuration of agent `a1` | findings name lines that exist |
 //!
 //! The functions are called by the fuzz targets in `fuzz/` and, for the recorded corpora and
 //! mutations of them, by an ordinary test.
 
 use std::fmt::Debug;
+use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use flume_bench_hadoop::client_protocol::{
     AddBlockResponse, CreateResponse, GetFileInfoResponse, GetListingResponse,
@@ -29,6 +32,7 @@ use prost::Message;
 use crate::config::{self, Text};
 use crate::context::Surroundings;
 use crate::event::BatchBuilder;
+use crate::metrics::{Group, Member, Registry, http};
 use crate::wire::avro_rpc::Status;
 use crate::wire::avro_rpc::server::{Reply, ServerConnection};
 
@@ -44,6 +48,7 @@ pub static TARGETS: &[(&str, Target)] = &[
     ("channel_log", channel_log),
     ("configuration", configuration),
     ("hdfs_answers", hdfs_answers),
+    ("metrics", metrics),
     ("netcat_lines", netcat_lines),
 ];
 
@@ -168,6 +173,54 @@ pub fn hdfs_answers(input: &[u8]) {
         returns(take_delimited::<GetListingResponse>(&mut &*rest, "it"));
         returns(take_delimited::<AddBlockResponse>(&mut &*rest, "it"));
         returns(take_delimited::<CreateResponse>(&mut &*rest, "it"));
+    }
+}
+
+/// What a client sends to the server of the metrics.
+pub fn metrics(input: &[u8]) {
+    let Some((&piece, bytes)) = input.split_first() else {
+        return;
+    };
+    let sources = Group::Source(Arc::default());
+    let sinks = Group::Sink(Arc::default());
+    let members = [("r 1\"\\", sources), ("k1", sinks)];
+    let members = members.map(|(name, group)| Arc::new(Member::new(name, group)));
+    let registry = Registry::new(members.into());
+    let answer = |piece: usize| {
+        let mut out = Vec::new();
+        let pieces = Pieces { left: bytes, piece };
+        let outcome = http::converse(pieces, &mut out, &registry);
+        assert!(
+            outcome.is_ok(),
+            "a connection that does not break: {outcome:?}"
+        );
+        out
+    };
+    let whole = answer(bytes.len());
+    let cut = answer(1 + usize::from(piece));
+    assert_eq!(whole, cut, "cuts decide what is asked for");
+    let text = String::from_utf8_lossy(&whole);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        assert_eq!(text, "", "an answer without an end of its head");
+        return;
+    };
+    let length = format!("\r\nContent-Length: {}\r\n", body.len());
+    assert!(head.contains(&length), "{text}");
+    if head.contains("application/json") {
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}
+
+/// Bytes that arrive piece by piece.
+struct Pieces<'a> {
+    left: &'a [u8],
+    piece: usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let piece = buffer.len().min(self.piece);
+        self.left.read(&mut buffer[..piece])
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `GET /metrics` | Flume's JSON |
 //! | `GET /metrics/prometheus` | the same for Prometheus |
 //! | `GET /` | a page that links to both |
+//! | a request beyond 8 KiB, or not there in time | 400 |
 //! | `TRACE`, `OPTIONS` | 403, as in Flume |
 //! | any other path | 404 |
 //! | any other method | 405 |
@@ -13,7 +14,8 @@
 //! so that slow clients cost little and hold up nobody. Written by hand, because a runtime and a
 //! framework would cost more memory than the rest of an idle agent.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
+use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -28,6 +30,8 @@ use crate::stop::Stop;
 
 /// Longest request, in bytes.
 const LONGEST_REQUEST: usize = 8 * 1024;
+/// Behind the last header of a request.
+const END: &[u8] = b"\r\n\r\n";
 /// Time for a request to come in, and for its answer to go out.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 /// Requests served at a time.
@@ -137,27 +141,74 @@ fn serve(listener: &TcpListener, registry: &Arc<Registry>, stop: &Stop) {
     }
 }
 
-fn answer(mut stream: TcpStream, registry: &Registry) -> io::Result<()> {
-    let deadline = Instant::now() + TIME_LIMIT;
+fn answer(stream: TcpStream, registry: &Registry) -> io::Result<()> {
     stream.set_write_timeout(Some(TIME_LIMIT))?;
+    let deadline = Instant::now() + TIME_LIMIT;
+    converse(
+        Timed {
+            stream: &stream,
+            deadline,
+        },
+        &stream,
+        registry,
+    )
+}
+
+/// A connection that is read up to an instant only.
+struct Timed<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl io::Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
+}
+
+/// Answers the request that comes from a client. Where one side ends, or breaks, nothing is left to be
+/// said.
+pub(crate) fn converse(
+    mut from: impl io::Read,
+    to: impl io::Write,
+    registry: &Registry,
+) -> io::Result<()> {
     let mut request = Vec::new();
     let mut piece = [0; 1024];
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || request.len() > LONGEST_REQUEST {
-            return respond(
-                &mut stream,
-                "400 Bad Request",
-                "text/plain",
-                "no request in time",
-            );
+    while !request.ends_with(END) {
+        let room = piece.len().min(LONGEST_REQUEST - request.len());
+        if room == 0 {
+            return refuse(to, "the request is too long");
         }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut piece)? {
-            0 => return Ok(()),
-            size => request.extend_from_slice(&piece[..size]),
+        let size = match from.read(&mut piece[..room]) {
+            Ok(0) => return Ok(()),
+            Ok(size) => size,
+            Err(error) if matches!(error.kind(), TimedOut | WouldBlock) => {
+                return refuse(to, "no request in time");
+            }
+            Err(error) => return Err(error),
+        };
+        // The end may lie across two pieces. What comes behind it is not looked at.
+        let before = request.len().saturating_sub(3);
+        request.extend_from_slice(&piece[..size]);
+        let mut ends = request[before..].windows(END.len());
+        if let Some(at) = ends.position(|end| end == END) {
+            request.truncate(before + at + END.len());
         }
     }
+    reply(&request, to, registry)
+}
+
+fn refuse(to: impl io::Write, why: &str) -> io::Result<()> {
+    respond(to, "400 Bad Request", "text/plain", why)
+}
+
+fn reply(request: &[u8], to: impl io::Write, registry: &Registry) -> io::Result<()> {
     let line = request
         .split(|byte| *byte == b'\r')
         .next()
@@ -170,46 +221,47 @@ fn answer(mut stream: TcpStream, registry: &Registry) -> io::Result<()> {
     );
     let path = target.split('?').next().unwrap_or_default();
     match (method, path) {
-        ("TRACE" | "OPTIONS", _) => {
-            respond(&mut stream, "403 Forbidden", "text/plain", "forbidden")
-        }
+        ("TRACE" | "OPTIONS", _) => respond(to, "403 Forbidden", "text/plain", "forbidden"),
         ("GET", "/metrics") => respond(
-            &mut stream,
+            to,
             "200 OK",
             "application/json;charset=utf-8",
             &registry.json(),
         ),
         ("GET", "/metrics/prometheus") => {
             let form = "text/plain; version=0.0.4; charset=utf-8";
-            respond(&mut stream, "200 OK", form, &registry.prometheus())
+            respond(to, "200 OK", form, &registry.prometheus())
         }
         ("GET", "/") => {
             let page = "<!doctype html><title>metrics</title><a href=\"/metrics\">JSON</a> \
                         <a href=\"/metrics/prometheus\">Prometheus</a>";
-            respond(&mut stream, "200 OK", "text/html;charset=utf-8", page)
+            respond(to, "200 OK", "text/html;charset=utf-8", page)
         }
-        ("GET", _) => respond(&mut stream, "404 Not Found", "text/plain", "not found"),
-        _ => respond(
-            &mut stream,
-            "405 Method Not Allowed",
-            "text/plain",
-            "only GET",
-        ),
+        ("GET", _) => respond(to, "404 Not Found", "text/plain", "not found"),
+        _ => respond(to, "405 Method Not Allowed", "text/plain", "only GET"),
     }
 }
 
-fn respond(stream: &mut TcpStream, status: &str, form: &str, body: &str) -> io::Result<()> {
+fn respond(mut to: impl io::Write, status: &str, form: &str, body: &str) -> io::Result<()> {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {form}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())
+    to.write_all(head.as_bytes())?;
+    to.write_all(body.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
+
+    fn request_of(bytes: usize) -> String {
+        let (head, end) = ("GET / HTTP/1.1\r\nX: ", "\r\n\r\n");
+        let value = "x".repeat(bytes - head.len() - end.len());
+        format!("{head}{value}{end}")
+    }
 
     fn ask(server: &Server, request: &str) -> String {
         let mut stream =
@@ -241,6 +293,10 @@ mod tests {
             ("GET /other HTTP/1.1\r\n\r\n", "404"),
             ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
             ("GET / HTTP/1.0\r\n\r\n", "200"),
+            // Neither counts what comes behind the end.
+            ("GET / HTTP/1.1\r\n\r\nGET /other HTTP/1.1\r\n\r\n", "200"),
+            (&request_of(LONGEST_REQUEST), "200"),
+            (&request_of(LONGEST_REQUEST + 1), "400"),
         ] {
             let answer = ask(&server, request);
             assert!(
