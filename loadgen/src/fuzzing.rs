@@ -1,5 +1,5 @@
 //! Entry points for fuzzing: one function for each place where the judge reads what a system under
-//! test, or a store, may have made up.
+//! test, or a store, or a broken disk may have made up.
 //!
 //! Not an interface for anybody else. Each function takes any bytes whatever, and panics if the
 //! judge does what it must not. Beyond "it does not panic", each holds a property:
@@ -7,6 +7,7 @@
 //! | target | input | property |
 //! |---|---|---|
 //! | [`avro_reply`] | mode, then the bytes a server answers; mode: bit 0 compressed, the rest the length of pieces − 1 | cuts make no difference |
+//! | [`journal`] | flags, then a journal; see there | a tear is where it is said to be; what is read can be written, and read again |
 //! | [`stored_file`] | mode, then a file's bytes; mode: bit 0 the run owns it, bit 1 a recipe as for [`token`], the rest the length of pieces − 1 | cuts make no difference |
 //! | [`token`] | a record, or a recipe for one; see there | what is said of a record agrees with its bytes |
 //!
@@ -18,12 +19,15 @@ use crate::receiver::scanner::Scanner;
 use crate::token::{Examined, LEN, MARKER, Token, examine, payload_crc};
 use crate::wire::avro::{AvroError, Connection, Outcome};
 
+pub use crate::journal::fuzzing::journal;
+
 /// A target: bytes in, panic if something is wrong.
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
 pub static TARGETS: &[(&str, Target)] = &[
     ("avro_reply", avro_reply),
+    ("journal", journal),
     ("stored_file", stored_file),
     ("token", token),
 ];

@@ -49,6 +49,7 @@
 //! but corruption, and an error; so is anything behind the end frame.
 
 mod code;
+pub(crate) mod fuzzing;
 mod reader;
 #[cfg(test)]
 mod tests;
