@@ -34,12 +34,13 @@ use flume_bench_hadoop::frame::{MAX_TRANSFER_MESSAGE, OpCode, TRANSFER_VERSION, 
 use tracing::{debug, info, warn};
 
 use self::replica::{News, Replicas};
-use crate::ipc::client::Client;
+use crate::ipc::client::{Client, Network, Tcp};
 use crate::ipc::{Answer, Call, Exception, Service, answer};
 use crate::link::{self, Beat, ReplicaState};
 use crate::orders::Orders;
 use crate::{DataNodeArguments, StoreError, http, ipc, listen, serve, spawn};
 
+pub(crate) mod fuzzing;
 mod receive;
 mod replica;
 mod send;
@@ -64,6 +65,8 @@ struct DataNode {
     replicas: Arc<Replicas>,
     orders: Arc<Orders>,
     namenode: String,
+    /// The way to the NameNode and to other DataNodes.
+    network: Arc<dyn Network>,
     /// Idle connections to the NameNode.
     clients: Mutex<Vec<Client>>,
 }
@@ -96,6 +99,7 @@ pub(crate) fn start(arguments: &DataNodeArguments) -> Result<(), StoreError> {
         replicas,
         orders: Arc::clone(&orders),
         namenode: arguments.namenode.clone(),
+        network: Arc::new(Tcp),
         clients: Mutex::default(),
     });
     let at = |node: &Arc<DataNode>| Arc::clone(node);
@@ -172,7 +176,12 @@ impl DataNode {
 
     /// Tells the NameNode what there is, and does what it says, without end.
     fn report(&self) {
-        let mut client = Client::new(&self.namenode, link::PROTOCOL, BEAT_LIMIT);
+        let mut client = Client::over(
+            Arc::clone(&self.network),
+            &self.namenode,
+            link::PROTOCOL,
+            BEAT_LIMIT,
+        );
         let mut full = true;
         let mut away = false;
         let mut pool = self.replicas.pool();

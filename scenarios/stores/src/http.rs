@@ -72,7 +72,16 @@ pub(crate) fn serve(stream: &TcpStream, answer: impl FnOnce(&Request) -> Reply) 
 fn try_serve(mut stream: &TcpStream, answer: impl FnOnce(&Request) -> Reply) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let reply = match read(stream)? {
+    converse(stream, &mut stream, answer)
+}
+
+/// Answers the request that comes from a client.
+pub(crate) fn converse(
+    from: impl Read,
+    to: &mut impl Write,
+    answer: impl FnOnce(&Request) -> Reply,
+) -> io::Result<()> {
+    let reply = match read(from)? {
         Some(request) => answer(&request),
         None => Reply::refusal(&Exception::new(
             "java.lang.IllegalArgumentException",
@@ -89,12 +98,13 @@ fn try_serve(mut stream: &TcpStream, answer: impl FnOnce(&Request) -> Reply) -> 
                     body.len()
                 ),
             );
-            stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())
+            to.write_all(&[head.as_bytes(), body.as_bytes()].concat())
         }
-        Reply::Redirect(to) => stream
-            .write_all(head(307, &format!("Location: {to}\r\nContent-Length: 0\r\n")).as_bytes()),
+        Reply::Redirect(place) => to.write_all(
+            head(307, &format!("Location: {place}\r\nContent-Length: 0\r\n")).as_bytes(),
+        ),
         Reply::Stream(length, write) => {
-            stream.write_all(
+            to.write_all(
                 head(
                     200,
                     &format!(
@@ -103,7 +113,7 @@ fn try_serve(mut stream: &TcpStream, answer: impl FnOnce(&Request) -> Reply) -> 
                 )
                 .as_bytes(),
             )?;
-            write(&mut stream)
+            write(to)
         }
     }
 }
@@ -121,8 +131,8 @@ fn head(status: u16, fields: &str) -> String {
 }
 
 /// Reads a request; none if it is not one that is served.
-fn read(stream: &TcpStream) -> io::Result<Option<Request>> {
-    let mut reader = BufReader::new(stream.take(MAX_HEAD));
+fn read(from: impl Read) -> io::Result<Option<Request>> {
+    let mut reader = BufReader::new(from.take(MAX_HEAD));
     let mut first = String::new();
     reader.read_line(&mut first)?;
     loop {

@@ -124,16 +124,28 @@ pub(crate) trait Service: Send + Sync + 'static {
 
 /// Serves one connection to its end.
 pub(crate) fn serve(stream: TcpStream, service: &dyn Service, orders: &Orders) {
-    match (Connection {
-        stream: &stream,
-        user: String::new(),
-    })
-    .run(service, orders)
-    {
-        Ok(()) => {}
-        Err(error) => debug!(%error, "an RPC connection ended"),
+    let outcome = stream
+        .set_read_timeout(Some(IDLE))
+        .map_err(io("a connection's time-out"))
+        .and_then(|()| converse(&stream, &stream, service, orders));
+    if let Err(error) = outcome {
+        debug!(%error, "an RPC connection ended");
     }
     let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Answers what comes from a client, until it ends or makes no sense.
+pub(crate) fn converse(
+    from: impl Read,
+    to: impl Write,
+    service: &dyn Service,
+    orders: &Orders,
+) -> Result<(), FrameError> {
+    let connection = Connection {
+        to,
+        user: String::new(),
+    };
+    connection.run(from, service, orders)
 }
 
 /// The function that [`crate::serve`] wants.
@@ -144,8 +156,8 @@ pub(crate) fn server(
     move |stream| serve(stream, &*service, &orders)
 }
 
-struct Connection<'a> {
-    stream: &'a TcpStream,
+struct Connection<W> {
+    to: W,
     user: String,
 }
 
@@ -153,12 +165,14 @@ fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> FrameError {
     move |source| FrameError::Io { what, source }
 }
 
-impl Connection<'_> {
-    fn run(mut self, service: &dyn Service, orders: &Orders) -> Result<(), FrameError> {
-        self.stream
-            .set_read_timeout(Some(IDLE))
-            .map_err(io("a connection's time-out"))?;
-        let mut reader = BufReader::with_capacity(16 << 10, self.stream);
+impl<W: Write> Connection<W> {
+    fn run(
+        mut self,
+        from: impl Read,
+        service: &dyn Service,
+        orders: &Orders,
+    ) -> Result<(), FrameError> {
+        let mut reader = BufReader::with_capacity(16 << 10, from);
         let mut preamble = [0; 7];
         reader
             .read_exact(&mut preamble)
@@ -274,7 +288,7 @@ impl Connection<'_> {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
-        self.stream
+        self.to
             .write_all(bytes)
             .map_err(io("the way back to a client"))
     }

@@ -25,6 +25,8 @@ use thiserror::Error;
 use tracing::{error, info};
 
 mod datanode;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod ipc;
 mod leases;

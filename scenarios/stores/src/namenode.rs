@@ -24,6 +24,7 @@
 //! Fails: exit code 4 when a port is taken, the directory cannot be written, or the log is damaged.
 
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use tracing::info;
 
@@ -35,6 +36,7 @@ use crate::{NameNodeArguments, StoreError, http, ipc, listen, serve};
 mod calls;
 mod edits;
 mod files;
+pub(crate) mod fuzzing;
 mod names;
 mod recovery;
 mod state;
@@ -55,6 +57,8 @@ struct NameNode {
     log: Arc<EditLog>,
     /// Notified whenever a DataNode has told something.
     reported: Condvar,
+    /// How long a call waits for that.
+    report_wait: Duration,
     orders: Arc<Orders>,
 }
 
@@ -74,6 +78,7 @@ pub(crate) fn start(arguments: &NameNodeArguments) -> Result<(), StoreError> {
         log: Arc::clone(&state.log),
         state: Mutex::new(state),
         reported: Condvar::new(),
+        report_wait: calls::REPORT_WAIT,
         orders: Arc::clone(&orders),
     });
     serve(

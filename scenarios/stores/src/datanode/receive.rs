@@ -28,7 +28,6 @@ use tracing::{debug, info, warn};
 
 use super::replica::Writing;
 use super::{DataNode, address};
-use crate::ipc::client::connect;
 
 /// How long the next DataNode may take to answer a set-up.
 const SET_UP_LIMIT: Duration = Duration::from_secs(10);
@@ -154,7 +153,8 @@ fn set_up(
 ) -> Result<Mirror, (String, String)> {
     let to = address(next);
     let blame = |why: String| (to.clone(), format!("{to}: {why}"));
-    let stream = connect(&to, SET_UP_LIMIT).map_err(|error| blame(error.to_string()))?;
+    let connected = node.network.connect(&to, SET_UP_LIMIT);
+    let stream = connected.map_err(|error| blame(error.to_string()))?;
     let tail = |list: &[String]| list.get(1..).unwrap_or_default().to_vec();
     let onward = OpWriteBlock {
         targets: rest.to_vec(),

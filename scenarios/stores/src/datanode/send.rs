@@ -18,7 +18,7 @@ use tracing::debug;
 
 use super::replica::Readable;
 use super::{DataNode, address};
-use crate::ipc::client::connect;
+use crate::ipc::client::Network;
 use crate::link::ReplicaState;
 
 /// Bytes covered by one checksum.
@@ -177,7 +177,7 @@ fn copy(node: &DataNode, request: &OpTransferBlock) -> io::Result<()> {
     let replica = readable(node, block, 0).map_err(io::Error::other)?;
     let finalized = replica.state == ReplicaState::Finalized;
     for target in &request.targets {
-        let stream = connect(&address(target), LIMIT)?;
+        let stream = node.network.connect(&address(target), LIMIT)?;
         let block = ExtendedBlock {
             generation_stamp: replica.stamp,
             num_bytes: Some(replica.visible),
@@ -229,11 +229,12 @@ pub(super) struct Remote {
 impl Remote {
     /// Asks a DataNode for a range of a block.
     pub(super) fn open(
+        network: &dyn Network,
         node: &DatanodeInfo,
         block: &ExtendedBlock,
         range: std::ops::Range<u64>,
     ) -> io::Result<Self> {
-        let stream = connect(&address(node), LIMIT)?;
+        let stream = network.connect(&address(node), LIMIT)?;
         let request = OpReadBlock {
             header: ClientOperationHeader {
                 base_header: BaseHeader {

@@ -18,6 +18,7 @@ use proptest::prelude::*;
 use super::replica::Replicas;
 use super::send::Remote;
 use super::{DataNode, visible_length};
+use crate::ipc::client::Tcp;
 use crate::link::ReplicaState;
 use crate::orders::Orders;
 
@@ -44,6 +45,7 @@ impl Bench {
             replicas,
             orders: Arc::new(Orders::default()),
             namenode: String::new(),
+            network: Arc::new(Tcp),
             clients: Default::default(),
         });
         let served = Arc::clone(&node);
@@ -79,7 +81,7 @@ impl Bench {
 
     fn read(&self, id: u64, range: std::ops::Range<u64>) -> std::io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        Remote::open(&self.info(), &block(id, 1), range)?.copy_to(&mut out)?;
+        Remote::open(&Tcp, &self.info(), &block(id, 1), range)?.copy_to(&mut out)?;
         Ok(out)
     }
 }

@@ -74,7 +74,7 @@ impl DataNode {
                 .as_ref()
                 .map_or(Ok(0), |block| self.length_of(block))?
         };
-        let total = located.file_length + open_length;
+        let total = located.file_length.saturating_add(open_length);
         let offset = number(request, "offset")?.unwrap_or(0);
         if offset > total {
             return Err(Exception::new(
@@ -92,7 +92,7 @@ impl DataNode {
                 block.b.num_bytes()
             };
             let from = offset.max(block.offset);
-            let to = end.min(block.offset + size);
+            let to = end.min(block.offset.saturating_add(size));
             if from < to {
                 parts.push(Part::Later(
                     Box::new(block.clone()),
@@ -123,7 +123,8 @@ impl DataNode {
     /// Asks the NameNode where the blocks of a file are.
     fn locate(&self, path: &str) -> Result<LocatedBlocks, Exception> {
         let mut client = lock(&self.clients).pop().unwrap_or_else(|| {
-            Client::new(
+            Client::over(
+                Arc::clone(&self.network),
                 &self.namenode,
                 flume_bench_hadoop::client_protocol::CLIENT_PROTOCOL,
                 LIMIT,
@@ -167,7 +168,8 @@ impl DataNode {
             .iter()
             .filter(|node| node.id.datanode_uuid != self.id.datanode_uuid)
         {
-            let mut client = Client::new(
+            let mut client = Client::over(
+                Arc::clone(&self.network),
                 &format!("{}:{}", node.id.host_name, node.id.ipc_port),
                 CLIENT_DATANODE_PROTOCOL,
                 LIMIT,
@@ -218,7 +220,7 @@ impl DataNode {
             .iter()
             .filter(|node| node.id.datanode_uuid != self.id.datanode_uuid)
         {
-            match Remote::open(node, &block.b, range.clone()) {
+            match Remote::open(&*self.network, node, &block.b, range.clone()) {
                 Ok(remote) => return Ok(Part::There(remote)),
                 Err(error) => why = format!("{}: {error}", super::address(node)),
             }

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flume_bench_hadoop::frame::{
@@ -51,9 +52,39 @@ impl CallError {
     }
 }
 
+/// Where connections lead to; handed in, so that a test can be the other side.
+pub(crate) trait Network: std::fmt::Debug + Send + Sync {
+    /// Connects to `host:port`. Nothing on the connection takes longer than the limit.
+    fn connect(&self, address: &str, limit: Duration) -> io::Result<TcpStream>;
+}
+
+/// The real one.
+#[derive(Debug)]
+pub(crate) struct Tcp;
+
+impl Network for Tcp {
+    /// Takes the first address of the host that answers.
+    fn connect(&self, address: &str, limit: Duration) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in address.to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, limit) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    stream.set_read_timeout(Some(limit))?;
+                    stream.set_write_timeout(Some(limit))?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
 /// A client of one protocol at one address.
 #[derive(Debug)]
 pub(crate) struct Client {
+    network: Arc<dyn Network>,
     address: String,
     protocol: &'static str,
     user: String,
@@ -63,26 +94,20 @@ pub(crate) struct Client {
     stream: Option<TcpStream>,
 }
 
-/// Connects to the first address of a host that answers.
-pub(crate) fn connect(address: &str, limit: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, limit) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(limit))?;
-                stream.set_write_timeout(Some(limit))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
 impl Client {
     pub(crate) fn new(address: &str, protocol: &'static str, limit: Duration) -> Self {
+        Self::over(Arc::new(Tcp), address, protocol, limit)
+    }
+
+    /// A client that connects through this network.
+    pub(crate) fn over(
+        network: Arc<dyn Network>,
+        address: &str,
+        protocol: &'static str,
+        limit: Duration,
+    ) -> Self {
         Self {
+            network,
             address: address.to_owned(),
             protocol,
             user: "flume-bench".to_owned(),
@@ -127,7 +152,8 @@ impl Client {
             None => {
                 bytes.extend_from_slice(&RPC_PREAMBLE);
                 bytes.extend_from_slice(&context_frame(&self.id, &self.context()));
-                connect(&self.address, self.limit).map_err(io)?
+                let connected = self.network.connect(&self.address, self.limit);
+                connected.map_err(io)?
             }
         };
         self.next = (self.next + 1) & i32::MAX;

@@ -14,7 +14,7 @@ use crate::{link, lock};
 
 /// How long a call waits for a DataNode's report, which is on its way when a writer says that a block has
 /// ended. Longer than a report takes, much shorter than any client's patience.
-const REPORT_WAIT: Duration = Duration::from_millis(50);
+pub(super) const REPORT_WAIT: Duration = Duration::from_millis(50);
 
 type Method = fn(&mut State, &Call<'_>) -> Answer;
 
@@ -103,7 +103,7 @@ const METHODS: &[(&str, Method)] = &[
     ("getFsStats", |state, _| {
         let nodes: Vec<_> = state.live().map(|node| node.info()).collect();
         let sum = |part: fn(&flume_bench_hadoop::common::DatanodeInfo) -> u64| {
-            nodes.iter().map(part).sum::<u64>()
+            nodes.iter().map(part).fold(0, u64::saturating_add)
         };
         answer(&pb::GetFsStatsResponse {
             capacity: sum(|node| node.capacity()),
@@ -354,7 +354,7 @@ impl NameNode {
         mut step: impl FnMut(&mut State) -> T,
         early: impl Fn(&T) -> bool,
     ) -> T {
-        let until = Instant::now() + REPORT_WAIT;
+        let until = Instant::now() + self.report_wait;
         let mut state = lock(&self.state);
         loop {
             let outcome = step(&mut state);

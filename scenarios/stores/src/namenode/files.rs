@@ -13,7 +13,7 @@ use flume_bench_hadoop::common::{
 
 use super::edits::{Create, Edit};
 use super::state::{Holder, Node, State, now};
-use super::tree::{Block, Content, Inode};
+use super::tree::{Block, Content, Inode, total};
 use crate::ipc::Exception;
 use crate::link::ReplicaState;
 
@@ -481,9 +481,9 @@ impl State {
     pub(crate) fn located(&self, content: &Content, offset: u64, length: u64) -> LocatedBlocks {
         let open = content.holder.is_some();
         let mut blocks = Vec::new();
-        let mut at = 0;
+        let mut at = 0_u64;
         for block in &content.blocks {
-            let end = at + block.length;
+            let end = at.saturating_add(block.length);
             if at < offset.saturating_add(length) && (end > offset || at >= offset) {
                 blocks.push(self.located_block(block, at));
             }
@@ -554,9 +554,5 @@ fn giving_way(there: &Inode, path: &str, client: &str, overwrite: bool) -> Resul
 
 /// Where a block begins within its file.
 fn offset_of(blocks: &[Block], id: u64) -> u64 {
-    blocks
-        .iter()
-        .take_while(|block| block.id != id)
-        .map(|block| block.length)
-        .sum()
+    total(blocks.iter().take_while(|block| block.id != id))
 }

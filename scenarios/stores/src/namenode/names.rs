@@ -17,6 +17,11 @@ use crate::ipc::Exception;
 /// Entries in one answer to a listing.
 const PAGE: usize = 1000;
 
+/// Most bytes and names of a path that something is made at, as in Hadoop. A directory takes much more
+/// memory than its name.
+const MAX_PATH: usize = 8000;
+const MAX_DEPTH: usize = 1000;
+
 impl State {
     /// What is at a path.
     pub(crate) fn find(&self, path: &str) -> Result<&Inode, Exception> {
@@ -83,6 +88,11 @@ impl State {
 
     /// Checks a path's form, and returns the directory and the last name.
     pub(crate) fn split<'a>(&self, path: &'a str) -> Result<(&'a str, &'a str), Exception> {
+        if path.len() > MAX_PATH || parts(path).count() > MAX_DEPTH {
+            return Err(Exception::io(format!(
+                "Pathname too long. Limit {MAX_PATH} characters, {MAX_DEPTH} levels."
+            )));
+        }
         let bad = !path.starts_with('/')
             || parts(path).any(|part| part == "." || part == ".." || part.contains(':'));
         let path = path.trim_end_matches('/');
@@ -348,8 +358,10 @@ impl State {
                 }
                 Kind::File(content) => {
                     sum.file_count += 1;
-                    sum.length += content.length();
-                    sum.space_consumed += content.length() * u64::from(content.replication);
+                    let length = content.length();
+                    let space = length.saturating_mul(content.replication.into());
+                    sum.length = sum.length.saturating_add(length);
+                    sum.space_consumed = sum.space_consumed.saturating_add(space);
                 }
             }
         }

@@ -200,6 +200,45 @@ fn class(outcome: Result<impl std::fmt::Debug, Exception>) -> String {
         .to_owned()
 }
 
+/// A thousand directories take some memory; a path of as many characters as a call may have would take
+/// all there is.
+#[test]
+fn paths_have_a_length() {
+    let mut bench = Bench::new();
+    assert!(bench.mkdirs(&"/d".repeat(1000)).unwrap());
+    let before = bench.state.tree.last_id;
+    for path in ["/d".repeat(1001), format!("/{}", "d".repeat(8000))] {
+        assert_eq!(class(bench.mkdirs(&path)), "IOException");
+        assert_eq!(class(bench.create(&path, "c1")), "IOException");
+        assert_eq!(
+            bench.rename2("/d", &path, false, ""),
+            Err("IOException".into())
+        );
+    }
+    assert_eq!(bench.state.tree.last_id, before);
+}
+
+#[test]
+fn lengths_that_a_writer_made_up_add_up_to_no_small_one() {
+    let mut bench = Bench::new();
+    let mut first = bench.open_file("/f").b;
+    first.num_bytes = Some(u64::MAX);
+    let second = bench.add_block("/f", "c1", Some(first)).unwrap();
+    assert_eq!(second.offset, u64::MAX);
+    let flushed = FsyncRequest {
+        src: "/f".into(),
+        client: "c1".into(),
+        last_block_length: Some(i64::MAX),
+        file_id: None,
+    };
+    bench.state.fsync(&flushed).unwrap();
+    assert_eq!(bench.length("/f"), Some(u64::MAX));
+    let sum = bench.state.summary("/").unwrap();
+    assert_eq!((sum.length, sum.space_consumed), (u64::MAX, u64::MAX));
+    let located = bench.state.block_locations("/f", 0, u64::MAX).unwrap();
+    assert_eq!(located.blocks.len(), 1, "the other one is out of reach");
+}
+
 #[test]
 fn names() {
     let mut bench = Bench::new();

@@ -28,7 +28,7 @@ pub(crate) struct Block {
 }
 
 /// A file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
     pub(crate) replication: u32,
     pub(crate) block_size: u64,
@@ -39,19 +39,25 @@ pub(crate) struct Content {
 
 impl Content {
     pub(crate) fn length(&self) -> u64 {
-        self.blocks.iter().map(|block| block.length).sum()
+        total(&self.blocks)
     }
 }
 
+/// Bytes of all these blocks. Writers tell the lengths, and may tell any.
+pub(crate) fn total<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> u64 {
+    let lengths = blocks.into_iter().map(|block| block.length);
+    lengths.fold(0, u64::saturating_add)
+}
+
 /// What an inode is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
     Directory(BTreeMap<String, u64>),
     File(Content),
 }
 
 /// A file or directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Inode {
     pub(crate) id: u64,
     pub(crate) parent: u64,
@@ -81,7 +87,7 @@ impl Inode {
 }
 
 /// The namespace.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Tree {
     pub(crate) pool: String,
     inodes: HashMap<u64, Inode>,

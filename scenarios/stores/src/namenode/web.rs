@@ -107,7 +107,7 @@ impl NameNode {
         let block = located
             .blocks
             .iter()
-            .find(|block| block.offset + block.b.num_bytes() > offset);
+            .find(|block| block.offset.saturating_add(block.b.num_bytes()) > offset);
         let node = match block {
             Some(block) => block
                 .locs
@@ -123,7 +123,7 @@ impl NameNode {
         };
         let mut to = format!(
             "http://{}:{}{WEBHDFS}{}?op=OPEN&user.name={}&namenoderpcaddress={}&offset={offset}",
-            node.id.host_name,
+            escape(&node.id.host_name),
             node.id.info_port,
             escape(path),
             escape(request.get("user.name").unwrap_or("flume-bench")),
