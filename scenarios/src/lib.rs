@@ -19,6 +19,8 @@ pub mod campaign;
 pub mod checker;
 pub mod decoy;
 pub mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gate;
 pub mod judge;
 pub mod plan;

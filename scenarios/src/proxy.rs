@@ -25,6 +25,7 @@
 
 mod connection;
 pub mod evidence;
+pub(crate) mod fuzzing;
 pub mod owner;
 #[cfg(test)]
 pub(crate) mod ports;
