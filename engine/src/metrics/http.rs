@@ -14,9 +14,9 @@
 //! so that slow clients cost little and hold up nobody. Written by hand, because a runtime and a
 //! framework would cost more memory than the rest of an idle agent.
 
-use std::io;
 use std::io::ErrorKind::{TimedOut, WouldBlock};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
@@ -30,6 +30,8 @@ use crate::stop::Stop;
 
 /// Longest request, in bytes.
 const LONGEST_REQUEST: usize = 8 * 1024;
+/// What comes behind an answered request is read and thrown away up to so many bytes.
+const MOST_BEHIND: u64 = 1024 * 1024;
 /// Behind the last header of a request.
 const END: &[u8] = b"\r\n\r\n";
 /// Time for a request to come in, and for its answer to go out.
@@ -144,14 +146,15 @@ fn serve(listener: &TcpListener, registry: &Arc<Registry>, stop: &Stop) {
 fn answer(stream: TcpStream, registry: &Registry) -> io::Result<()> {
     stream.set_write_timeout(Some(TIME_LIMIT))?;
     let deadline = Instant::now() + TIME_LIMIT;
-    converse(
-        Timed {
-            stream: &stream,
-            deadline,
-        },
-        &stream,
-        registry,
-    )
+    let mut timed = Timed {
+        stream: &stream,
+        deadline,
+    };
+    converse(&mut timed, &stream, registry)?;
+    // To close a connection with bytes unread is to reset it, and the answer may be lost.
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(&mut timed.take(MOST_BEHIND), &mut io::sink())?;
+    Ok(())
 }
 
 /// A connection that is read up to an instant only.
@@ -253,7 +256,7 @@ fn respond(mut to: impl io::Write, status: &str, form: &str, body: &str) -> io::
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
 
     use super::*;
 
@@ -273,6 +276,16 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    /// Closed with bytes unread, a connection is reset, and the client may never see the answer.
+    #[test]
+    fn a_request_that_is_much_too_long_gets_its_answer() {
+        let server = Server::start(0, Arc::default()).unwrap();
+        for _ in 0..50 {
+            let answer = ask(&server, &request_of(40 * LONGEST_REQUEST));
+            assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        }
     }
 
     #[test]
