@@ -315,8 +315,7 @@ fn ageing(record: &CampaignRecord, valid: &[&Trial]) -> Result<Trend, String> {
 
 impl Analysis<'_> {
     /// What the ageing comes to, as a sentence.
-    #[must_use]
-    pub fn ageing_words(&self) -> String {
+    fn ageing_words(&self) -> String {
         match &self.ageing {
             Err(why) => format!("Whether recovery slows down with age is not known: {why}."),
             Ok(trend) => {
@@ -332,6 +331,21 @@ impl Analysis<'_> {
                 )
             }
         }
+    }
+
+    /// What is to be known beside the table of the ways back: why latency was never seen back in
+    /// its band, if so, and what the ageing comes to.
+    #[must_use]
+    pub fn recovery_words(&self) -> Vec<String> {
+        let unseen =
+            |part: &&Part| part.key == "in_band" && part.observed == 0 && part.censored > 0;
+        let band = self.parts.iter().find(unseen).map(|_| {
+            "Latency was never seen back in its band: that takes five seconds in a row at no more \
+             than 1.1 times the latency before the fault, and the next fault or the end of the \
+             load came first. A longer `steady` under [campaign] leaves more time."
+                .to_owned()
+        });
+        band.into_iter().chain([self.ageing_words()]).collect()
     }
 
     /// The title of a guarantee.
@@ -482,5 +496,16 @@ mod tests {
         assert_eq!(drained.median.as_ref().unwrap().estimate, None);
         assert!(drained.median_words().starts_with("not reached"));
         assert!(analysis.ageing.is_err());
+    }
+
+    #[test]
+    fn a_band_that_was_never_seen_is_explained() {
+        let mut record = samples::clean(10);
+        for trial in &mut record.trials {
+            trial.windows[0].in_band = Span::Censored { us: 2_000_000 };
+        }
+        assert!(analyse(&record).recovery_words()[0].starts_with("Latency was never seen back"));
+        record.trials[0].windows[0].in_band = Span::Observed { us: 1_000_000 };
+        assert_eq!(analyse(&record).recovery_words().len(), 1);
     }
 }

@@ -57,7 +57,7 @@ fn body(analysis: &Analysis<'_>) -> Value {
         shrunk => shrunk(analysis),
         parts => analysis.parts.iter().enumerate().map(part).collect::<Vec<_>>(),
         survival => Value::from_safe_string(survival(&analysis.parts)),
-        ageing => analysis.ageing_words(),
+        recovery_notes => analysis.recovery_words(),
         sure => sure(analysis),
         not_tried => words::not_tried(analysis),
         repeat => record.repeat.clone(),

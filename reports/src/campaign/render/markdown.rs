@@ -110,5 +110,8 @@ fn recovery(analysis: &Analysis<'_>, mut line: impl FnMut(&str)) {
             part.never
         ));
     }
-    line(&format!("\n{}\n", cell(&analysis.ageing_words())));
+    for words in analysis.recovery_words() {
+        line(&format!("\n{}", cell(&words)));
+    }
+    line("");
 }

@@ -64,7 +64,9 @@ pub(super) fn render(analysis: &Analysis<'_>, width: usize, colour: bool) -> Str
             ),
         );
     }
-    page.paragraph(2, &analysis.ageing_words());
+    for words in analysis.recovery_words() {
+        page.paragraph(2, &words);
+    }
     page.heading("What was not tried");
     for sentence in words::not_tried(analysis) {
         page.paragraph(2, &sentence);
